@@ -1,0 +1,43 @@
+# trainyard_library(NAME [TORCH] SOURCES a.cc ... [DEPS x ...])
+#   A static library. TORCH: may include ATen (through the shared precompiled header).
+# trainyard_program(NAME SOURCES main.cc [DEPS ...])      lands in build/bin
+# trainyard_test(NAME [TORCH] SOURCES x_test.cc ... [DEPS ...])
+#   One gtest binary under build/tests, registered with ctest; scripts/test counts its cases.
+function(_trainyard_apply name)
+  cmake_parse_arguments(T "TORCH" "" "SOURCES;DEPS" ${ARGN})
+  target_sources(${name} PRIVATE ${T_SOURCES})
+  target_link_libraries(${name} PUBLIC ${T_DEPS})
+  if(T_TORCH)
+    target_link_libraries(${name} PUBLIC trainyard_torch)
+    target_precompile_headers(${name} REUSE_FROM trainyard_torch_pch)
+  endif()
+endfunction()
+
+# One precompiled ATen header for every file that includes torch.
+file(WRITE ${CMAKE_BINARY_DIR}/gen/torch_pch.cc "")
+add_library(trainyard_torch_pch STATIC ${CMAKE_BINARY_DIR}/gen/torch_pch.cc)
+target_link_libraries(trainyard_torch_pch PUBLIC trainyard_torch absl::status absl::statusor)
+target_precompile_headers(trainyard_torch_pch PRIVATE
+  <ATen/ATen.h> <ATen/Parallel.h> <string> <vector> <memory> <functional> <absl/status/statusor.h>)
+
+function(trainyard_library name)
+  add_library(${name} STATIC)
+  _trainyard_apply(${name} ${ARGN})
+endfunction()
+
+function(trainyard_program name)
+  add_executable(${name})
+  _trainyard_apply(${name} ${ARGN})
+endfunction()
+
+function(trainyard_test name)
+  add_executable(${name})
+  _trainyard_apply(${name} ${ARGN})
+  target_link_libraries(${name} PRIVATE GTest::gmock_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  # TRAINYARD_BIN: the programs under test. TRAINYARD_DATA: real data, absent outside CI.
+  target_compile_definitions(${name} PRIVATE
+    TRAINYARD_SOURCE_DIR="${CMAKE_SOURCE_DIR}" TRAINYARD_BIN_DIR="${CMAKE_BINARY_DIR}/bin")
+  add_test(NAME ${name} COMMAND ${name} --gtest_output=json:${CMAKE_BINARY_DIR}/results/${name}.json)
+  set_tests_properties(${name} PROPERTIES TIMEOUT 600)
+endfunction()

@@ -1,0 +1,25 @@
+# LibTorch is the PyPI wheel torch==2.11.0, used through our own IMPORTED targets: the wheel's
+# find_package(Torch) insists on a CUDA toolkit. Only the trainer side links `trainyard_torch`.
+if(NOT TRAINYARD_TORCH_SITE)
+  message(FATAL_ERROR "TRAINYARD_TORCH_SITE is not set. Run scripts/build, or pass "
+                      "-DTRAINYARD_TORCH_SITE=<site-packages with torch 2.11.0>.")
+endif()
+set(_torch ${TRAINYARD_TORCH_SITE}/torch)
+if(NOT EXISTS ${_torch}/lib/libtorch_cpu.so)
+  message(FATAL_ERROR "no libtorch_cpu.so under ${_torch}/lib; run scripts/setup")
+endif()
+
+add_library(trainyard_torch INTERFACE)
+target_include_directories(trainyard_torch SYSTEM INTERFACE ${_torch}/include)
+# The wheel's libgomp is the only OpenMP in the process: no -fopenmp anywhere.
+target_link_libraries(trainyard_torch INTERFACE
+  ${_torch}/lib/libtorch_cpu.so ${_torch}/lib/libc10.so)
+# libtorch_cpu.so finds its neighbours (libgomp, cudart, cupti) by its own rpath.
+target_link_options(trainyard_torch INTERFACE
+  -Wl,-rpath,${_torch}/lib -Wl,--allow-shlib-undefined)
+
+# Tests alone use autograd as their oracle; the product never does.
+add_library(trainyard_torch_autograd INTERFACE)
+target_link_libraries(trainyard_torch_autograd INTERFACE trainyard_torch)
+target_include_directories(trainyard_torch_autograd SYSTEM INTERFACE
+  ${_torch}/include/torch/csrc/api/include)
