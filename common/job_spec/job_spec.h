@@ -1,0 +1,110 @@
+// What a client asks for. One message in three spellings (YAML job file, proto, JSON/CBOR), all
+// driven by the one field table in fields.h: a field that is not in the table does not exist.
+// Enumerations are strings whose allowed values stand in the table, as users write them.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace trainyard {
+
+// Bytes in the BlobStore, named by content: key "datasets/<sha256>".
+struct BlobRef {
+  std::string name;    // file name for messages, e.g. "hamlet.txt"
+  std::string sha256;  // 64 hex characters
+  int64_t size_bytes = 0;
+};
+
+struct DataSource {
+  std::string path;               // a path or glob on the submitting client; never opened elsewhere
+  std::string format = "auto";    // auto (by extension) | text | jsonl
+  std::string text_field = "text";  // jsonl: the key that holds the text
+  double weight = 1.0;            // share of items drawn from this source, relative to the others
+  std::vector<BlobRef> files;     // filled in at submit; a resolved spec has these and needs no path
+};
+
+// Exactly one of preset, from, config is given.
+struct ModelSpec {
+  std::string preset;  // "llama-nano", ...; common/job_spec/presets.h
+  std::string from;    // REF: a folder, job:NAME@latest, job:NAME@400
+  // Hugging Face config.json keys, e.g. {"model_type": "llama", "hidden_size": "288"}. Values are
+  // JSON scalars in text form.
+  std::map<std::string, std::string> config;
+};
+
+struct TokenizerTraining {
+  int64_t vocab_size = 4096;  // special tokens included
+};
+
+// Exactly one of train, from; empty when the model brings its own.
+struct TokenizerSpec {
+  std::optional<TokenizerTraining> train;
+  std::string from;  // a folder with tokenizer.json
+};
+
+struct DataSpec {
+  std::vector<DataSource> train;
+  std::vector<DataSource> validation;
+};
+
+struct TrainSpec {
+  int64_t max_steps = 0;          // optimiser updates; must be given
+  int64_t global_batch_size = 32;  // rows per step over all ranks
+  int64_t micro_batch_size = 0;    // rows per forward of one rank; 0: chosen at submit
+  int64_t max_length = 256;        // tokens of a row
+  double learning_rate = 3e-4;     // peak
+  double min_lr_ratio = 0.1;       // cosine and linear end at this share of the peak
+  std::string lr_scheduler_type = "cosine";  // cosine | linear | constant | warmup_stable_decay
+  int64_t warmup_steps = 0;
+  int64_t decay_steps = 0;  // warmup_stable_decay: length of the final decay
+  std::string optim = "adamw";
+  double adam_beta1 = 0.9;
+  double adam_beta2 = 0.95;
+  double adam_epsilon = 1e-8;
+  double weight_decay = 0.1;   // matrices only; norms and biases are not decayed
+  double max_grad_norm = 1.0;  // 0: no clipping
+  std::string precision = "auto";  // fp32 | bf16 | auto (bf16 where the CPU or GPU multiplies it fast)
+  int64_t seed = 42;
+  int64_t logging_steps = 1;
+};
+
+struct ResourceSpec {
+  int64_t ranks = 1;
+  std::string device = "cpu";  // cpu | cuda
+  int64_t threads_per_rank = 1;  // CPU ranks
+  int64_t priority = 0;          // larger starts first
+};
+
+struct CheckpointSpec {
+  int64_t save_steps = 100;     // 0: only the last step
+  int64_t save_total_limit = 3;  // older recorded ones are deleted
+};
+
+struct EvaluationSpec {
+  int64_t eval_steps = 100;  // 0: only after the last step
+  int64_t max_rows = 256;    // rows of the validation data used each time; 0: all
+};
+
+struct LimitSpec {
+  int64_t max_attempts = 5;          // tries for reasons that are not the user's, without progress
+  int64_t step_timeout_seconds = 0;  // 0: max(15 s, 6 x p99 step)
+};
+
+struct JobSpec {
+  int64_t version = 1;
+  std::string name;
+  std::string kind;  // pretrain | sft | preference | reward_model | rlhf | distill | evaluate | generate
+  ModelSpec model;
+  TokenizerSpec tokenizer;
+  DataSpec data;
+  TrainSpec train;
+  ResourceSpec resources;
+  CheckpointSpec checkpoint;
+  EvaluationSpec evaluation;
+  LimitSpec limits;
+};
+
+}  // namespace trainyard

@@ -1,0 +1,111 @@
+// An engine: one model, its optimiser, and the verbs the job loops use. The only face of model, ops,
+// optim and parallel; the loops above it know no kernel, device or mesh.
+//
+// Not thread-safe. Every verb returns errors as Status (one wrapper catches what torch throws).
+#pragma once
+
+#include <absl/time/time.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+#include "worker/data/batch.h"
+#include "worker/model/config.h"
+#include "worker/objective/token_objective.h"
+#include "worker/parallel/collective.h"
+
+namespace trainyard::worker {
+
+enum class Precision { kFloat32, kBfloat16 };
+
+struct EngineOptions {
+  std::string name = "policy";  // keys state, optimiser files and random streams
+  Precision precision = Precision::kFloat32;
+  int threads = 1;
+  uint64_t seed = 42;
+};
+
+// What Forward says of each trained token, in batch order.
+struct TokenOutputs {
+  std::vector<float> logprob_N;
+  std::vector<float> entropy_N;
+  std::vector<uint8_t> argmax_match_N;
+};
+
+struct StepLoss {
+  double loss_sum = 0;         // the objective's part for this micro-batch
+  int64_t argmax_matches = 0;  // trained tokens whose target was the likeliest
+  int64_t targets = 0;
+};
+
+struct UpdateOptions {
+  double learning_rate = 0;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double epsilon = 1e-8;
+  double weight_decay = 0;   // applied to tensors of two or more dims
+  double max_grad_norm = 0;  // 0: no clipping
+  absl::Duration timeout = absl::Seconds(600);
+};
+
+struct UpdateReport {
+  double grad_norm = 0;       // L2 over all parameters, before clipping
+  bool skipped = false;       // a gradient was not finite: nothing was changed
+  std::string non_finite_in;  // the first such tensor's name
+};
+
+// A tensor as checkpoints see it: float32 masters, moments, indexed by name and never by rank.
+// The pointers live as long as the engine; they may be written to restore a state.
+struct ParameterView {
+  std::string name;  // Hugging Face name, e.g. "model.layers.0.self_attn.q_proj.weight"
+  std::vector<int64_t> shape;
+  float* master = nullptr;
+  float* moment1 = nullptr;
+  float* moment2 = nullptr;
+  int64_t count = 0;  // elements
+};
+
+struct SampleOptions {
+  int64_t max_new_tokens = 128;
+  double temperature = 1.0;  // 0: greedy
+  int64_t top_k = 0;         // 0: off
+  double top_p = 1.0;
+  uint64_t seed = 42;
+  std::vector<int32_t> stop_ids;
+};
+
+class Engine {
+ public:
+  // Fresh weights, a function of (options.seed, tensor name, element) alone.
+  static StatusOr<std::unique_ptr<Engine>> Create(const ModelConfig& config,
+                                                  const EngineOptions& options);
+  virtual ~Engine() = default;
+
+  virtual const ModelConfig& config() const = 0;
+  virtual StatusOr<TokenOutputs> Forward(const Batch& batch) = 0;
+  // Adds this micro-batch's gradients to what is there.
+  virtual StatusOr<StepLoss> ForwardBackward(const Batch& batch,
+                                             const TokenObjective& objective) = 0;
+  // Sums gradients over the collective's ranks in rank order (null: one rank), clips, updates once,
+  // and zeroes the gradients.
+  virtual StatusOr<UpdateReport> Update(const UpdateOptions& options, Collective* collective) = 0;
+  // Updates done so far; part of the state (AdamW's bias correction).
+  virtual int64_t update_count() const = 0;
+  virtual void set_update_count(int64_t count) = 0;
+
+  // In checkpoint order. After writing through the pointers call WeightsChanged().
+  virtual std::vector<ParameterView> Parameters() = 0;
+  virtual Status WeightsChanged() = 0;
+
+  // Continues one prompt with a plain KV cache; `on_token` sees each new id and returns false to
+  // stop. Draws are a function of (seed, prompt index, token index).
+  virtual Status Sample(const std::vector<int32_t>& prompt, const SampleOptions& options,
+                        const std::function<bool(int32_t token, float logprob)>& on_token) = 0;
+};
+
+}  // namespace trainyard::worker
