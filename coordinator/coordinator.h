@@ -1,0 +1,126 @@
+// The deep module of the daemon: jobs, attempts, workers, under one lock. Free of gRPC and threads:
+// handlers, the ticker and the simulation call it from wherever they are.
+//
+// An event is applied under the lock and appended to the store's queue in the same moment; replies
+// and desired state that depend on it may leave only once its sequence number is durable. So every
+// call that changes something returns `durable_after`: pass it to Store::WhenDurable before
+// answering. Reads return the newest sequence they may have seen, for the same reason.
+#pragma once
+
+#include <absl/base/thread_annotations.h>
+#include <absl/container/flat_hash_map.h>
+#include <absl/synchronization/mutex.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/status.h"
+#include "coordinator/state/cluster.h"
+#include "coordinator/state/job.h"
+#include "coordinator/store/store.h"
+
+namespace trainyard::coordinator {
+
+// Who asks, for the event log: "client:NAME", "worker:ID", "coordinator".
+using Actor = std::string;
+
+template <class T>
+struct Answer {
+  T value;
+  int64_t durable_after = 0;  // sequence number that must be durable before this is shown
+};
+
+struct CoordinatorOptions {
+  std::string epoch;  // random per start
+  // A worker that has not reported for this long is unreachable; its ranks count as lost after
+  // `rank_lost_after`. Shorter reacts sooner; costs false alarms on a busy machine.
+  absl::Duration unreachable_after = absl::Seconds(6);
+  absl::Duration rank_lost_after = absl::Seconds(20);
+  // Hang deadline of a step: max(this, 6 x p99 of the rank's steps).
+  absl::Duration step_deadline_min = absl::Seconds(15);
+  int64_t jobs_max = 100'000;
+  // Test builds only prove the fence is needed by taking it away.
+  bool check_fence = true;
+};
+
+struct JobFilter {
+  std::string project = "default";
+  std::optional<JobState> state;
+  std::string display_name;
+  bool newest_first = true;
+  int64_t limit = 50;
+  std::string page_token;
+};
+
+struct JobPage {
+  std::vector<std::shared_ptr<const Job>> jobs;
+  std::string next_page_token;
+};
+
+struct Explanation {
+  std::string sentence;
+  std::vector<std::string> evidence;
+};
+
+// A job and what its ranks last said.
+struct JobView {
+  std::shared_ptr<const Job> job;
+  std::vector<RankLive> ranks;  // of the live attempt, in rank order; empty without one
+};
+
+class Coordinator {
+ public:
+  // Loads what the store holds. `clock` and `store` outlive the coordinator.
+  static StatusOr<std::unique_ptr<Coordinator>> Open(const CoordinatorOptions& options,
+                                                     const Clock& clock, Store& store);
+
+  // `spec` is validated and resolved (common/job_spec). AlreadyExists never: the id gets a suffix
+  // from `id_suffix`. A repeated request_id returns the first answer.
+  StatusOr<Answer<std::shared_ptr<const Job>>> Create(
+      const Actor& actor, JobSpec spec, std::map<std::string, std::string> origins,
+      std::string_view request_id, std::string_view id_suffix);
+  // `ref`: an id, a unique prefix of one, or a display name (the newest job of that name).
+  // NotFound, or InvalidArgument naming the candidates when a prefix is ambiguous.
+  StatusOr<Answer<JobView>> Get(std::string_view ref) const;
+  StatusOr<Answer<JobPage>> List(const JobFilter& filter) const;
+  StatusOr<Answer<std::shared_ptr<const Job>>> Cancel(const Actor& actor, std::string_view ref,
+                                                      bool now, std::string_view etag);
+  StatusOr<Answer<std::shared_ptr<const Job>>> Retry(const Actor& actor, std::string_view ref,
+                                                     std::string_view etag);
+  StatusOr<Explanation> Explain(std::string_view ref) const;
+  std::vector<Worker> Workers() const;
+  // Share of each slot in use, by job.
+  std::vector<std::pair<SlotId, double>> SlotsInUse() const;
+
+  // Takes in what a worker has; answers with what it should have.
+  StatusOr<Answer<DesiredState>> Report(const WorkerReport& report);
+  // What the worker should have now, without a report (for pushes).
+  StatusOr<Answer<DesiredState>> Desired(const WorkerId& worker) const;
+
+  // Deadlines, lost workers, hung ranks, the schedule. Call every 200 ms and after changes; does
+  // nothing when nothing is due.
+  void Tick();
+
+  // Newest step and metric values of a job, told by telemetry; not durable.
+  void NoteMetrics(const JobId& job, AttemptNumber attempt, int64_t step,
+                   const std::vector<std::pair<std::string, double>>& values);
+  std::map<std::string, double> LatestMetrics(const JobId& job) const;
+  // True while this attempt may still speak: telemetry of older ones is stored but marked.
+  bool IsLive(const JobId& job, AttemptNumber attempt) const;
+
+  // Called, without the lock, after any change of a job (its id) or of a worker's desired state.
+  // Must return quickly and not call back into the coordinator.
+  struct Listeners {
+    std::function<void(const JobId&)> job_changed;
+    std::function<void(const WorkerId&)> desired_changed;
+  };
+  void SetListeners(Listeners listeners);
+};
+
+}  // namespace trainyard::coordinator
