@@ -1,0 +1,160 @@
+#include "worker/text/tokenizer.h"
+
+#include <gmock/gmock.h>
+
+#include <filesystem>
+
+#include "common/files.h"
+#include "common/rng.h"
+#include "tests/support/status_matchers.h"
+
+namespace trainyard::worker {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr std::string_view kText =
+    "the cat sat on the mat; the cat ate the rat. été été cœur cœur 東京 東京 😀 😀\n";
+
+Tokenizer Trained(std::string_view text = kText, int64_t vocab_size = 270) {
+  TokenizerTrainer trainer;
+  EXPECT_OK(trainer.Feed({&text, 1}));
+  return *trainer.Finish({.vocab_size = vocab_size});
+}
+
+TEST(Tokenizer, GivesAnyTextBack) {
+  const Tokenizer tokenizer = Trained();
+  for (const std::string text : {"", "the cat", "never seen: ÿ 𝄞 \t\n\n  x", "a<|endoftext|>b"}) {
+    ASSERT_OK_AND_ASSIGN(const auto ids, tokenizer.Encode(text));
+    EXPECT_EQ(*tokenizer.Decode(ids), text);
+  }
+}
+
+TEST(Tokenizer, LoadsWhatItSavedAndKeepsItsBytes) {
+  const Tokenizer tokenizer = Trained();
+  ASSERT_OK_AND_ASSIGN(const Tokenizer loaded, Tokenizer::Load(tokenizer.json()));
+  EXPECT_EQ(loaded.json(), tokenizer.json());
+  EXPECT_EQ(loaded.vocab_size(), 270);
+  EXPECT_EQ(*loaded.Encode(kText), *tokenizer.Encode(kText));
+}
+
+TEST(Tokenizer, TakesASpelledOutSpecialTokenForTextUnlessAsked) {
+  const Tokenizer tokenizer = Trained();
+  EXPECT_EQ(tokenizer.TokenToId(kEndOfText), 0);
+  EXPECT_THAT(*tokenizer.Encode(kEndOfText, {.parse_special_tokens = true}), ElementsAre(0));
+  EXPECT_THAT(*tokenizer.Encode(kEndOfText), testing::Not(testing::Contains(0)));
+  EXPECT_EQ(*tokenizer.Decode(std::vector<int32_t>{0}, /*skip_special_tokens=*/true), "");
+}
+
+TEST(Tokenizer, SaysWhichVocabularyTheTextSupports) {
+  TokenizerTrainer trainer;
+  ASSERT_OK(trainer.Feed({&kText, 1}));
+  const Status status = trainer.Finish({.vocab_size = 100000}).status();
+  ASSERT_THAT(status, StatusIs(StatusCode::kInvalidArgument,
+                               AllOf(HasSubstr("supports a vocabulary of"), HasSubstr("100000"))));
+  // The number it names works, one more does not.
+  int64_t supported = 0;
+  ASSERT_EQ(std::sscanf(MessageOf(status).c_str(),
+                        "tokenizer: the text supports a vocabulary of %ld", &supported),
+            1);
+  EXPECT_OK(trainer.Finish({.vocab_size = supported}));
+  EXPECT_THAT(trainer.Finish({.vocab_size = supported + 1}),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("supports")));
+  EXPECT_THAT(trainer.Finish({.vocab_size = 256}),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("at least 257")));
+}
+
+TEST(Tokenizer, RefusesWhatIsNotATokenizerOrNotText) {
+  EXPECT_THAT(Tokenizer::Load("{}"),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("Model missing")));
+  EXPECT_THAT(Tokenizer::Load("\xff"), StatusIs(StatusCode::kInvalidArgument, HasSubstr("UTF-8")));
+  const Tokenizer tokenizer = Trained();
+  EXPECT_THAT(tokenizer.Encode("ab\xff"),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("byte 2")));
+  EXPECT_THAT(tokenizer.Decode(std::vector<int32_t>{1, 270}),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("270")));
+  EXPECT_THAT(tokenizer.Decode(std::vector<int32_t>{-1}),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("-1")));
+  EXPECT_THAT(tokenizer.IdToToken(999), StatusIs(StatusCode::kInvalidArgument, HasSubstr("999")));
+}
+
+TEST(Tokenizer, EncodesManyTextsAsItEncodesEach) {
+  const Tokenizer tokenizer = Trained();
+  const std::vector<std::string_view> texts = {"the cat", "", "été 😀", kText};
+  ASSERT_OK_AND_ASSIGN(const EncodedTexts all, tokenizer.EncodeAll(texts));
+  ASSERT_EQ(all.ends.size(), texts.size());
+  size_t begin = 0;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    EXPECT_EQ(std::vector<int32_t>(all.ids.begin() + static_cast<int64_t>(begin),
+                                   all.ids.begin() + static_cast<int64_t>(all.ends[i])),
+              *tokenizer.Encode(texts[i]));
+    begin = all.ends[i];
+  }
+}
+
+TEST(Tokenizer, KnowsTheBytesOfEachToken) {
+  const Tokenizer tokenizer = Trained();
+  ASSERT_OK_AND_ASSIGN(const auto sizes, tokenizer.TokenSizes());
+  ASSERT_EQ(sizes.size(), 270u);
+  EXPECT_EQ(sizes[0], 0u);
+  size_t bytes = 0;
+  ASSERT_OK_AND_ASSIGN(const auto ids, tokenizer.Encode(kText));
+  for (const int32_t id : ids) bytes += sizes[static_cast<size_t>(id)];
+  EXPECT_EQ(bytes, kText.size());
+}
+
+TEST(TokenizerTrainer, DoesNotCareHowTextIsFed) {
+  TokenizerTrainer pieces;
+  // Cut before newlines that follow a word, and in any order.
+  const std::vector<std::string_view> later = {"\nthe mat", "\nthe hat"};
+  const std::vector<std::string_view> sooner = {"the cat\nthe cat"};
+  ASSERT_OK(pieces.Feed(later));
+  ASSERT_OK(pieces.Feed(sooner));
+  EXPECT_EQ(pieces.Finish({.vocab_size = 260})->json(),
+            Trained("the cat\nthe cat\nthe mat\nthe hat", 260).json());
+}
+
+TEST(DecodeStream, NeverGivesHalfACharacter) {
+  const Tokenizer tokenizer = Trained("plain text plain text", 258);  // most characters are bytes
+  const std::string text = "a 😀é東\xEF\xBF\xBDx\xEF\xBF\xBD";
+  DecodeStream stream = tokenizer.StartDecoding();
+  std::string joined;
+  ASSERT_OK_AND_ASSIGN(const auto ids, tokenizer.Encode(text));
+  for (const int32_t id : ids) {
+    ASSERT_OK_AND_ASSIGN(const std::string part, stream.Step(id));
+    EXPECT_EQ(FindInvalidUtf8(part), std::string::npos);
+    joined += part;
+    EXPECT_TRUE(text.starts_with(joined)) << joined;
+  }
+  joined += *stream.Finish();
+  EXPECT_EQ(joined, text);
+}
+
+TEST(DecodeStream, JoinsToTheDecodedWholeWhateverTheTokens) {
+  const Tokenizer tokenizer = Trained();
+  const Rng rng{.seed = 7, .purpose = Purpose::kSample};
+  for (uint64_t round = 0; round < 200; ++round) {
+    std::vector<int32_t> ids(24);
+    for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(rng.Below(270, round, i));
+    DecodeStream stream = tokenizer.StartDecoding();
+    std::string joined;
+    for (const int32_t id : ids) joined += *stream.Step(id);
+    joined += *stream.Finish();
+    EXPECT_EQ(joined, *tokenizer.Decode(ids)) << round;
+  }
+}
+
+TEST(DecodeStream, DoesNotWaitForeverForWhatIsNotText) {
+  const Tokenizer tokenizer = Trained();
+  const int32_t continuation = *tokenizer.TokenToId("Ģ");  // the byte 0x80 by itself
+  DecodeStream stream = tokenizer.StartDecoding();
+  std::string joined;
+  for (int i = 0; i < 100; ++i) joined += *stream.Step(continuation);
+  EXPECT_GE(joined.size(), 3u * 64);
+  EXPECT_THAT(stream.Step(270), StatusIs(StatusCode::kInvalidArgument, HasSubstr("270")));
+}
+
+}  // namespace
+}  // namespace trainyard::worker

@@ -1,0 +1,191 @@
+#include "worker/text/tokenizer.h"
+
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+#include "common/require.h"
+#include "worker/text/text_abi.h"
+
+namespace trainyard::worker {
+namespace {
+
+void FreeArray(TyBytes bytes) { ty_bytes_free(bytes); }
+void FreeArray(TyIds ids) { ty_ids_free(ids); }
+void FreeArray(TySizes sizes) { ty_sizes_free(sizes); }
+
+// An array the crate gave out.
+template <class Array>
+struct Owned {
+  Array array = {nullptr, 0};
+  Owned() = default;
+  Owned(const Owned&) = delete;
+  Owned& operator=(const Owned&) = delete;
+  ~Owned() { FreeArray(array); }
+  auto begin() const { return array.data; }
+  auto end() const { return array.data + array.size; }
+  std::string text() const {
+    return std::string(reinterpret_cast<const char*>(array.data), array.size);
+  }
+};
+
+TySlice SliceOf(std::string_view text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
+std::vector<TySlice> SlicesOf(std::span<const std::string_view> texts) {
+  std::vector<TySlice> slices;
+  slices.reserve(texts.size());
+  for (const std::string_view text : texts) slices.push_back(SliceOf(text));
+  return slices;
+}
+
+uint32_t FlagsOf(const EncodeOptions& options) {
+  return (options.add_special_tokens ? TY_ADD_SPECIAL : 0) |
+         (options.parse_special_tokens ? TY_PARSE_SPECIAL : 0);
+}
+
+Status StatusOfCode(TyCode code, const Owned<TyBytes>& error) {
+  if (code == TY_OK) return OkStatus();
+  if (code == TY_INVALID) return InvalidArgument("tokenizer: {}", error.text());
+  return Internal("tokenizer: {}", error.text());
+}
+
+// Calls a function of the crate whose last argument is the error.
+template <class Function, class... Args>
+Status Call(Function function, Args... args) {
+  Owned<TyBytes> error;
+  return StatusOfCode(function(args..., &error.array), error);
+}
+
+Status CheckId(int32_t id) {
+  if (id >= 0) return OkStatus();
+  return InvalidArgument("tokenizer: the token id {} is negative", id);
+}
+
+}  // namespace
+
+void Tokenizer::Free::operator()(TyTokenizer* tokenizer) const { ty_tokenizer_free(tokenizer); }
+void TokenizerTrainer::Free::operator()(TyTrainer* trainer) const { ty_trainer_free(trainer); }
+void DecodeStream::Free::operator()(TyStream* stream) const { ty_stream_free(stream); }
+
+Tokenizer::Tokenizer(Handle handle, std::string json)
+    : handle_(std::move(handle)),
+      json_(std::move(json)),
+      vocab_size_(static_cast<int64_t>(ty_tokenizer_vocab_size(handle_.get()))) {}
+
+StatusOr<Tokenizer> Tokenizer::Load(std::string_view json) {
+  TyTokenizer* tokenizer = nullptr;
+  RETURN_IF_ERROR(Call(ty_tokenizer_load, SliceOf(json), &tokenizer));
+  Tokenizer loaded{Handle(tokenizer), std::string(json)};
+  if (loaded.vocab_size_ < 1 || loaded.vocab_size_ > std::numeric_limits<int32_t>::max())
+    return InvalidArgument("tokenizer: a vocabulary of {} entries cannot be used",
+                           loaded.vocab_size_);
+  return loaded;
+}
+
+StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text,
+                                                 const EncodeOptions& options) const {
+  ASSIGN_OR_RETURN(EncodedTexts encoded, EncodeAll({&text, 1}, options));
+  return std::move(encoded.ids);
+}
+
+StatusOr<EncodedTexts> Tokenizer::EncodeAll(std::span<const std::string_view> texts,
+                                            const EncodeOptions& options) const {
+  const std::vector<TySlice> slices = SlicesOf(texts);
+  Owned<TyIds> ids;
+  Owned<TySizes> ends;
+  RETURN_IF_ERROR(Call(ty_tokenizer_encode, handle_.get(), slices.data(), slices.size(),
+                       FlagsOf(options), &ids.array, &ends.array));
+  return EncodedTexts{{ids.begin(), ids.end()}, {ends.begin(), ends.end()}};
+}
+
+StatusOr<EncodedText> Tokenizer::EncodeWithRanges(std::string_view text,
+                                                  const EncodeOptions& options) const {
+  Owned<TyIds> ids;
+  Owned<TySizes> offsets;
+  RETURN_IF_ERROR(Call(ty_tokenizer_encode_offsets, handle_.get(), SliceOf(text), FlagsOf(options),
+                       &ids.array, &offsets.array));
+  REQUIRE(offsets.array.size == 2 * ids.array.size);
+  EncodedText encoded{{ids.begin(), ids.end()}, {}};
+  encoded.ranges.reserve(ids.array.size);
+  for (size_t i = 0; i < offsets.array.size; i += 2)
+    encoded.ranges.push_back({offsets.array.data[i], offsets.array.data[i + 1]});
+  return encoded;
+}
+
+StatusOr<std::string> Tokenizer::Decode(std::span<const int32_t> ids,
+                                        bool skip_special_tokens) const {
+  for (const int32_t id : ids) RETURN_IF_ERROR(CheckId(id));
+  Owned<TyBytes> text;
+  RETURN_IF_ERROR(Call(ty_tokenizer_decode, handle_.get(),
+                       reinterpret_cast<const uint32_t*>(ids.data()), ids.size(),
+                       skip_special_tokens ? uint32_t{TY_SKIP_SPECIAL} : 0u, &text.array));
+  return text.text();
+}
+
+DecodeStream Tokenizer::StartDecoding(bool skip_special_tokens) const {
+  return DecodeStream(
+      ty_stream_new(handle_.get(), skip_special_tokens ? uint32_t{TY_SKIP_SPECIAL} : 0u));
+}
+
+std::optional<int32_t> Tokenizer::TokenToId(std::string_view token) const {
+  uint32_t id = 0;
+  if (ty_tokenizer_token_to_id(handle_.get(), SliceOf(token), &id) == 0) return std::nullopt;
+  return static_cast<int32_t>(id);
+}
+
+StatusOr<std::string> Tokenizer::IdToToken(int32_t id) const {
+  RETURN_IF_ERROR(CheckId(id));
+  Owned<TyBytes> token;
+  RETURN_IF_ERROR(
+      Call(ty_tokenizer_id_to_token, handle_.get(), static_cast<uint32_t>(id), &token.array));
+  return token.text();
+}
+
+StatusOr<std::vector<uint32_t>> Tokenizer::TokenSizes() const {
+  Owned<TyIds> sizes;
+  RETURN_IF_ERROR(Call(ty_tokenizer_token_sizes, handle_.get(), &sizes.array));
+  return std::vector<uint32_t>(sizes.begin(), sizes.end());
+}
+
+DecodeStream::DecodeStream(TyStream* stream) : stream_(stream) { REQUIRE(stream != nullptr); }
+
+StatusOr<std::string> DecodeStream::Step(int32_t id) {
+  RETURN_IF_ERROR(CheckId(id));
+  Owned<TyBytes> text;
+  RETURN_IF_ERROR(Call(ty_stream_step, stream_.get(), static_cast<uint32_t>(id), &text.array));
+  return text.text();
+}
+
+StatusOr<std::string> DecodeStream::Finish() {
+  Owned<TyBytes> text;
+  RETURN_IF_ERROR(Call(ty_stream_finish, stream_.get(), &text.array));
+  return text.text();
+}
+
+TokenizerTrainer::TokenizerTrainer() : trainer_(ty_trainer_new()) { REQUIRE(trainer_ != nullptr); }
+
+Status TokenizerTrainer::Feed(std::span<const std::string_view> texts) {
+  const std::vector<TySlice> slices = SlicesOf(texts);
+  return Call(ty_trainer_feed, trainer_.get(), slices.data(), slices.size());
+}
+
+StatusOr<Tokenizer> TokenizerTrainer::Finish(const TokenizerTrainingOptions& options) {
+  if (options.vocab_size < 0 || options.min_frequency < 0)
+    return InvalidArgument("tokenizer: vocab_size {} and min_frequency {} must not be negative",
+                           options.vocab_size, options.min_frequency);
+  const std::vector<std::string_view> special(options.special_tokens.begin(),
+                                              options.special_tokens.end());
+  const std::vector<TySlice> slices = SlicesOf(special);
+  TyTokenizer* tokenizer = nullptr;
+  RETURN_IF_ERROR(Call(ty_trainer_finish, trainer_.get(), static_cast<size_t>(options.vocab_size),
+                       static_cast<uint64_t>(options.min_frequency), slices.data(), slices.size(),
+                       &tokenizer));
+  Tokenizer::Handle handle(tokenizer);
+  Owned<TyBytes> json;
+  RETURN_IF_ERROR(Call(ty_tokenizer_json, handle.get(), &json.array));
+  return Tokenizer(std::move(handle), json.text());
+}
+
+}  // namespace trainyard::worker
