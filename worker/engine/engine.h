@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "common/status.h"
+#include "worker/checkpoint/parameter_view.h"
 #include "worker/data/batch.h"
 #include "worker/model/config.h"
 #include "worker/objective/token_objective.h"
@@ -57,17 +58,6 @@ struct UpdateReport {
   double grad_norm = 0;       // L2 over all parameters, before clipping
   bool skipped = false;       // a gradient was not finite: nothing was changed
   std::string non_finite_in;  // the first such tensor's name
-};
-
-// A tensor as checkpoints see it: float32 masters, moments, indexed by name and never by rank.
-// The pointers live as long as the engine; they may be written to restore a state.
-struct ParameterView {
-  std::string name;  // Hugging Face name, e.g. "model.layers.0.self_attn.q_proj.weight"
-  std::vector<int64_t> shape;
-  float* master = nullptr;
-  float* moment1 = nullptr;
-  float* moment2 = nullptr;
-  int64_t count = 0;  // elements
 };
 
 struct SampleOptions {

@@ -1,0 +1,245 @@
+#include "worker/checkpoint/checkpoint.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <set>
+#include <system_error>
+
+#include "common/blob_store.h"
+#include "common/files.h"
+#include "worker/checkpoint/hashed_file.h"
+#include "worker/checkpoint/safetensors.h"
+#include "worker/checkpoint/safetensors_writer.h"
+
+namespace trainyard::worker {
+namespace {
+
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+constexpr int kStateVersion = 1;
+constexpr char kWeights[] = "model.safetensors";
+constexpr char kStatePath[] = "trainyard/state.json";
+
+std::string OptimizerPath(std::string_view engine) {
+  return fmt::format("trainyard/optimizer-{}.safetensors", engine);
+}
+
+std::string StateText(const TrainingState& state, const std::string& engine) {
+  const ordered_json document = {{"version", kStateVersion},
+                                 {"job", state.job},
+                                 {"attempt", state.attempt},
+                                 {"step", state.step},
+                                 {"engines", {{engine, {{"update_count", state.update_count}}}}},
+                                 {"loader", state.loader},
+                                 {"schedule", state.schedule},
+                                 {"data_sha256", state.data_sha256},
+                                 {"tokenizer_sha256", state.tokenizer_sha256},
+                                 {"spec_sha256", state.spec_sha256}};
+  return document.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+// The folder is already verified, so what does not parse was written by another version.
+StatusOr<TrainingState> ParseState(const std::string& text, const std::string& engine) {
+  const json document = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto pointer = json::json_pointer("/engines") / engine / "update_count";
+  const auto is_string = [&](const char* key) {
+    return document.contains(key) && document[key].is_string();
+  };
+  const auto is_number = [&](const json::json_pointer& key) {
+    return document.contains(key) && document[key].is_number_integer();
+  };
+  if (!document.is_object() || document.value("version", json()) != kStateVersion)
+    return FailedPrecondition("its version is not {}, the one this program knows", kStateVersion);
+  if (!is_number(pointer)) return InvalidArgument("it has no engine {:?}", engine);
+  if (!is_string("job") || !is_number(json::json_pointer("/attempt")) ||
+      !is_number(json::json_pointer("/step")) || !is_string("data_sha256") ||
+      !is_string("tokenizer_sha256") || !is_string("spec_sha256") || !document.contains("loader") ||
+      !document.contains("schedule"))
+    return DataLoss("a field is missing or of the wrong kind");
+  TrainingState state;
+  document["job"].get_to(state.job);
+  document["attempt"].get_to(state.attempt);
+  document["step"].get_to(state.step);
+  document[pointer].get_to(state.update_count);
+  state.loader = document["loader"];
+  state.schedule = document["schedule"];
+  document["data_sha256"].get_to(state.data_sha256);
+  document["tokenizer_sha256"].get_to(state.tokenizer_sha256);
+  document["spec_sha256"].get_to(state.spec_sha256);
+  return state;
+}
+
+std::vector<TensorToWrite> WeightTensors(const CheckpointContents& contents) {
+  const TensorType type =
+      contents.weight_format == WeightFormat::kBfloat16 ? TensorType::kBF16 : TensorType::kF32;
+  std::vector<TensorToWrite> tensors;
+  for (const ParameterView& view : contents.parameters)
+    tensors.push_back({view.name, type, view.shape, view.master, view.count});
+  return tensors;
+}
+
+std::vector<TensorToWrite> OptimizerTensors(const CheckpointContents& contents) {
+  std::vector<TensorToWrite> tensors;
+  const auto add = [&](const char* prefix, const ParameterView& view, const float* values) {
+    if (values != nullptr)
+      tensors.push_back({prefix + view.name, TensorType::kF32, view.shape, values, view.count});
+  };
+  for (const ParameterView& view : contents.parameters) {
+    if (contents.weight_format == WeightFormat::kBfloat16) add("master.", view, view.master);
+    add("moment1.", view, view.moment1);
+    add("moment2.", view, view.moment2);
+  }
+  return tensors;
+}
+
+// Writes files into the folder and keeps the list of them for the manifest.
+class FolderWriter {
+ public:
+  explicit FolderWriter(std::filesystem::path folder) : folder_(std::move(folder)) {}
+
+  Status Text(const std::string& path, std::string_view text) {
+    ASSIGN_OR_RETURN(HashedFile file, HashedFile::Create(folder_ / path));
+    RETURN_IF_ERROR(file.Write(text));
+    ASSIGN_OR_RETURN(const FileDigest digest, file.Finish());
+    return Add(path, digest);
+  }
+  Status Json(const std::string& path, const ordered_json& document) {
+    return Text(path, document.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  }
+  Status Tensors(const std::string& path, const std::vector<TensorToWrite>& tensors) {
+    ASSIGN_OR_RETURN(const FileDigest digest, WriteSafetensors(folder_ / path, tensors));
+    return Add(path, digest);
+  }
+  const std::vector<ManifestFile>& files() const { return files_; }
+
+ private:
+  Status Add(const std::string& path, const FileDigest& digest) {
+    files_.push_back({path, digest.sha256, digest.size});
+    return OkStatus();
+  }
+  std::filesystem::path folder_;
+  std::vector<ManifestFile> files_;
+};
+
+ModelCard CardOf(const CheckpointContents& contents) {
+  ModelCard card{contents.state.job,          contents.state.step,
+                 contents.state.update_count, 0,
+                 contents.data_description,   contents.state.data_sha256};
+  for (const ParameterView& view : contents.parameters) card.parameter_count += view.count;
+  return card;
+}
+
+StatusOr<WrittenCheckpoint> WriteInto(const std::filesystem::path& folder,
+                                      const CheckpointContents& contents) {
+  RETURN_IF_ERROR(MakeFolders(folder / "trainyard"));
+  FolderWriter writer(folder);
+  RETURN_IF_ERROR(writer.Tensors(kWeights, WeightTensors(contents)));
+  RETURN_IF_ERROR(writer.Json("config.json", contents.model_config));
+  RETURN_IF_ERROR(writer.Json("generation_config.json", GenerationConfigJson(contents.tokenizer)));
+  RETURN_IF_ERROR(writer.Text("tokenizer.json", contents.tokenizer.tokenizer_json));
+  RETURN_IF_ERROR(writer.Json("tokenizer_config.json", TokenizerConfigJson(contents.tokenizer)));
+  RETURN_IF_ERROR(writer.Text("README.md", ModelCardText(CardOf(contents))));
+  RETURN_IF_ERROR(writer.Tensors(OptimizerPath(contents.engine), OptimizerTensors(contents)));
+  RETURN_IF_ERROR(writer.Text(kStatePath, StateText(contents.state, contents.engine)));
+  RETURN_IF_ERROR(SyncPath(folder));
+  const CheckpointManifest manifest{contents.state.job, contents.state.attempt, contents.state.step,
+                                    writer.files()};
+  ASSIGN_OR_RETURN(std::string digest, WriteManifest(folder, manifest));
+  RETURN_IF_ERROR(SyncPath(folder.has_parent_path() ? folder.parent_path() : "."));
+  return WrittenCheckpoint{std::move(digest), manifest.total_bytes()};
+}
+
+// Fills the values that `values_of` names from the tensors called prefix + view's name. Those found
+// are added to `used`.
+template <class ValuesOf>
+Status Fill(const SafetensorsFile& file, std::string_view file_name, const std::string& prefix,
+            std::span<const ParameterView> parameters, ValuesOf values_of,
+            std::set<std::string>* used) {
+  for (const ParameterView& view : parameters) {
+    float* values = values_of(view);
+    if (values == nullptr) continue;
+    const std::string name = prefix + view.name;
+    const TensorEntry* tensor = file.Find(name);
+    if (tensor == nullptr) return InvalidArgument("{} has no tensor {:?}", file_name, name);
+    if (tensor->shape != view.shape)
+      return InvalidArgument("{}: tensor {:?} has shape [{}], the model needs [{}]", file_name,
+                             name, fmt::join(tensor->shape, ", "), fmt::join(view.shape, ", "));
+    RETURN_IF_ERROR(file.ReadFloats(*tensor, std::span(values, static_cast<size_t>(view.count))));
+    used->insert(name);
+  }
+  return OkStatus();
+}
+
+Status RefuseExtra(const SafetensorsFile& file, std::string_view file_name,
+                   const std::set<std::string>& used) {
+  for (const TensorEntry& tensor : file.tensors())
+    if (!used.contains(tensor.name))
+      return InvalidArgument("{} has a tensor {:?} that the model has not", file_name, tensor.name);
+  return OkStatus();
+}
+
+float* MasterOf(const ParameterView& view) { return view.master; }
+float* Moment1Of(const ParameterView& view) { return view.moment1; }
+float* Moment2Of(const ParameterView& view) { return view.moment2; }
+
+bool HasTensorOf(const SafetensorsFile& file, std::string_view prefix) {
+  for (const TensorEntry& tensor : file.tensors())
+    if (tensor.name.starts_with(prefix)) return true;
+  return false;
+}
+
+}  // namespace
+
+StatusOr<WrittenCheckpoint> WriteCheckpoint(const std::filesystem::path& folder,
+                                            const CheckpointContents& contents) {
+  RETURN_IF_ERROR(CheckBlobKey(contents.engine));
+  if (folder.has_parent_path()) RETURN_IF_ERROR(MakeFolders(folder.parent_path()));
+  if (::mkdir(folder.c_str(), 0700) != 0) {
+    if (errno == EEXIST) return AlreadyExists("checkpoint folder {} exists", folder.string());
+    return ErrnoStatus(errno, fmt::format("cannot make folder {}", folder.string()));
+  }
+  StatusOr<WrittenCheckpoint> written = WriteInto(folder, contents);
+  if (!written.ok()) {
+    std::error_code ignored;  // what cannot be removed has no manifest, so it is never believed
+    std::filesystem::remove_all(folder, ignored);
+    return Annotate(written.status(), fmt::format("checkpoint {}", folder.string()));
+  }
+  return written;
+}
+
+Status ReadWeights(const std::filesystem::path& folder, std::span<const ParameterView> parameters) {
+  const std::filesystem::path path = folder / kWeights;
+  std::error_code error;
+  if (!std::filesystem::exists(path, error) &&
+      std::filesystem::exists(folder / "model.safetensors.index.json", error))
+    return Unimplemented("{} holds sharded weights: reading several shards is not built yet",
+                         folder.string());
+  ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(path));
+  std::set<std::string> used;
+  RETURN_IF_ERROR(Fill(file, path.string(), "", parameters, MasterOf, &used));
+  return RefuseExtra(file, path.string(), used);
+}
+
+StatusOr<TrainingState> ReadCheckpoint(const std::filesystem::path& folder,
+                                       std::string_view manifest_digest, std::string_view engine,
+                                       std::span<const ParameterView> parameters) {
+  RETURN_IF_ERROR(CheckBlobKey(engine));
+  RETURN_IF_ERROR(VerifyCheckpoint(folder, manifest_digest).status());
+  RETURN_IF_ERROR(ReadWeights(folder, parameters));
+  const std::filesystem::path path = folder / OptimizerPath(engine);
+  ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(path));
+  std::set<std::string> used;
+  if (HasTensorOf(file, "master."))
+    RETURN_IF_ERROR(Fill(file, path.string(), "master.", parameters, MasterOf, &used));
+  RETURN_IF_ERROR(Fill(file, path.string(), "moment1.", parameters, Moment1Of, &used));
+  RETURN_IF_ERROR(Fill(file, path.string(), "moment2.", parameters, Moment2Of, &used));
+  RETURN_IF_ERROR(RefuseExtra(file, path.string(), used));
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(folder / kStatePath));
+  StatusOr<TrainingState> state = ParseState(text, std::string(engine));
+  if (!state.ok()) return Annotate(state.status(), (folder / kStatePath).string());
+  return state;
+}
+
+}  // namespace trainyard::worker

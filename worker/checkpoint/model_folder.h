@@ -1,0 +1,40 @@
+// The small files that make a folder of weights one that Hugging Face transformers loads as it
+// stands.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace trainyard::worker {
+
+struct SpecialToken {
+  std::string text;  // empty: there is none
+  int32_t id = -1;
+};
+
+struct TokenizerContents {
+  std::string tokenizer_json;  // the bytes of tokenizer.json
+  SpecialToken bos;
+  SpecialToken eos;
+  SpecialToken pad;
+  int64_t max_length = 0;  // tokens
+};
+
+// tokenizer_config.json, for transformers' PreTrainedTokenizerFast.
+nlohmann::ordered_json TokenizerConfigJson(const TokenizerContents& tokenizer);
+// generation_config.json.
+nlohmann::ordered_json GenerationConfigJson(const TokenizerContents& tokenizer);
+
+struct ModelCard {
+  std::string job;
+  int64_t step = 0;
+  int64_t update_count = 0;
+  int64_t parameter_count = 0;
+  std::string data;         // a sentence on what it was trained on
+  std::string data_sha256;  // of the prepared data
+};
+// README.md.
+std::string ModelCardText(const ModelCard& card);
+
+}  // namespace trainyard::worker
