@@ -1,15 +1,24 @@
-# trainyard_library(NAME [TORCH] SOURCES a.cc ... [DEPS x ...])
-#   A static library. TORCH: may include ATen (through the shared precompiled header).
+# trainyard_library(NAME [TORCH|GRPC] SOURCES a.cc ... [DEPS x ...])
+#   A static library. TORCH: may include ATen, GRPC: the protos' stubs (each through a shared
+#   precompiled header; never both in one program).
 # trainyard_program(NAME SOURCES main.cc [DEPS ...])      lands in build/bin
-# trainyard_test(NAME [TORCH] SOURCES x_test.cc ... [DEPS ...])
+# trainyard_test(NAME [TORCH|GRPC] SOURCES x_test.cc ... [DEPS ...])
 #   One gtest binary under build/tests, registered with ctest; scripts/test counts its cases.
 function(_trainyard_apply name)
-  cmake_parse_arguments(T "TORCH" "" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(T "TORCH;GRPC" "" "SOURCES;DEPS" ${ARGN})
   target_sources(${name} PRIVATE ${T_SOURCES})
   target_link_libraries(${name} PUBLIC ${T_DEPS})
   if(T_TORCH)
     target_link_libraries(${name} PUBLIC trainyard_torch)
     target_precompile_headers(${name} REUSE_FROM trainyard_torch_pch)
+  endif()
+  if(T_TORCH OR T_GRPC)
+    # Programs default to -fPIE, with which a precompiled header made with -fPIC is refused.
+    target_compile_options(${name} PRIVATE -fPIC)
+  endif()
+  if(T_GRPC)
+    target_link_libraries(${name} PUBLIC trainyard_proto)
+    target_precompile_headers(${name} REUSE_FROM trainyard_grpc_pch)
   endif()
 endfunction()
 
