@@ -19,11 +19,11 @@ struct BlobRef {
 };
 
 struct DataSource {
-  std::string path;               // a path or glob on the submitting client; never opened elsewhere
-  std::string format = "auto";    // auto (by extension) | text | jsonl
+  std::string path;             // a path or glob on the submitting client; never opened elsewhere
+  std::string format = "auto";  // auto (by extension) | text | jsonl
   std::string text_field = "text";  // jsonl: the key that holds the text
-  double weight = 1.0;            // share of items drawn from this source, relative to the others
-  std::vector<BlobRef> files;     // filled in at submit; a resolved spec has these and needs no path
+  double weight = 1.0;              // share of items drawn from this source, relative to the others
+  std::vector<BlobRef> files;  // filled in at submit; a resolved spec has these and needs no path
 };
 
 // Exactly one of preset, from, config is given.
@@ -51,12 +51,12 @@ struct DataSpec {
 };
 
 struct TrainSpec {
-  int64_t max_steps = 0;          // optimiser updates; must be given
-  int64_t global_batch_size = 32;  // rows per step over all ranks
-  int64_t micro_batch_size = 0;    // rows per forward of one rank; 0: chosen at submit
-  int64_t max_length = 256;        // tokens of a row
-  double learning_rate = 3e-4;     // peak
-  double min_lr_ratio = 0.1;       // cosine and linear end at this share of the peak
+  int64_t max_steps = 0;                     // optimiser updates; must be given
+  int64_t global_batch_size = 32;            // rows per step over all ranks
+  int64_t micro_batch_size = 0;              // rows per forward of one rank; 0: chosen at submit
+  int64_t max_length = 256;                  // tokens of a row
+  double learning_rate = 3e-4;               // peak
+  double min_lr_ratio = 0.1;                 // cosine and linear end at this share of the peak
   std::string lr_scheduler_type = "cosine";  // cosine | linear | constant | warmup_stable_decay
   int64_t warmup_steps = 0;
   int64_t decay_steps = 0;  // warmup_stable_decay: length of the final decay
@@ -66,20 +66,21 @@ struct TrainSpec {
   double adam_epsilon = 1e-8;
   double weight_decay = 0.1;   // matrices only; norms and biases are not decayed
   double max_grad_norm = 1.0;  // 0: no clipping
-  std::string precision = "auto";  // fp32 | bf16 | auto (bf16 where the CPU or GPU multiplies it fast)
+  std::string precision =
+      "auto";  // fp32 | bf16 | auto (bf16 where the CPU or GPU multiplies it fast)
   int64_t seed = 42;
   int64_t logging_steps = 1;
 };
 
 struct ResourceSpec {
   int64_t ranks = 1;
-  std::string device = "cpu";  // cpu | cuda
+  std::string device = "cpu";    // cpu | cuda
   int64_t threads_per_rank = 1;  // CPU ranks
   int64_t priority = 0;          // larger starts first
 };
 
 struct CheckpointSpec {
-  int64_t save_steps = 100;     // 0: only the last step
+  int64_t save_steps = 100;      // 0: only the last step
   int64_t save_total_limit = 3;  // older recorded ones are deleted
 };
 
@@ -96,7 +97,8 @@ struct LimitSpec {
 struct JobSpec {
   int64_t version = 1;
   std::string name;
-  std::string kind;  // pretrain | sft | preference | reward_model | rlhf | distill | evaluate | generate
+  std::string
+      kind;  // pretrain | sft | preference | reward_model | rlhf | distill | evaluate | generate
   ModelSpec model;
   TokenizerSpec tokenizer;
   DataSpec data;

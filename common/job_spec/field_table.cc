@@ -1,0 +1,354 @@
+#include "common/job_spec/field_builders.h"
+#include "common/job_spec/fields.h"
+
+namespace trainyard {
+namespace {
+
+using field_table::Group;
+using field_table::GroupList;
+using field_table::OptionalGroup;
+using field_table::Value;
+
+std::vector<Field> DataSourceFields() {
+  return {
+      Value<&DataSource::path>(
+          {.name = "path",
+           .doc = "a file or glob on the machine that submits; relative paths start where `submit` "
+                  "is called",
+           .cost = "its files are uploaded once, by content",
+           .aliases = {{"dataset_path"}, {"data_files"}}}),
+      Value<&DataSource::format>({.name = "format",
+                                  .doc = "how the file is read; auto goes by its extension",
+                                  .cost = "none",
+                                  .allowed = {"auto", "text", "jsonl"},
+                                  .value_aliases = {{"txt", "text"}, {"json", "jsonl"}},
+                                  .aliases = {{"ds_type"}}}),
+      Value<&DataSource::text_field>({.name = "text_field",
+                                      .doc = "jsonl: the key that holds the text",
+                                      .cost = "none",
+                                      .aliases = {{"dataset_text_field"}, {"text_column"}}}),
+      Value<&DataSource::weight>({.name = "weight",
+                                  .doc = "share of items drawn from this source, relative to the "
+                                         "others",
+                                  .cost = "none",
+                                  .min = 0,
+                                  .max = 1e6,
+                                  .above = true}),
+      GroupList<&DataSource::files>(
+          {.name = "files",
+           .doc = "filled in at submit: the files by content; not written by hand",
+           .filled_at_submit = true,
+           .max = 10000},
+          {Value<&BlobRef::name>({.name = "name", .doc = "file name, for messages"}),
+           Value<&BlobRef::sha256>({.name = "sha256", .doc = "64 hex characters", .max = 64}),
+           Value<&BlobRef::size_bytes>({.name = "size_bytes", .doc = "length", .min = 0})}),
+  };
+}
+
+std::vector<Field> TrainFields() {
+  return {
+      Value<&TrainSpec::max_steps>({.name = "max_steps",
+                                    .doc = "optimiser updates",
+                                    .cost = "time grows with it",
+                                    .required = true,
+                                    .min = 1,
+                                    .max = 1e9,
+                                    .aliases = {{"max_iters"}, {"num_steps"}, {"train_steps"}}}),
+      Value<&TrainSpec::global_batch_size>(
+          {.name = "global_batch_size",
+           .doc = "rows per step over all ranks",
+           .cost = "time of a step grows with it; the learning rate may need moving with it",
+           .min = 1,
+           .max = 1e6,
+           .aliases = {{"train_batch_size"}, {"train_global_batch_size"}, {"total_batch_size"}}}),
+      Value<&TrainSpec::micro_batch_size>(
+          {.name = "micro_batch_size",
+           .doc = "rows per forward of one rank; 0: chosen at submit",
+           .cost = "memory of activations grows with it; larger is faster up to a point",
+           .min = 0,
+           .max = 1e5,
+           .aliases = {{"per_device_train_batch_size"}, {"device_batch_size"}}}),
+      Value<&TrainSpec::max_length>(
+          {.name = "max_length",
+           .doc = "tokens of a row",
+           .cost = "memory of activations grows with it, attention's time with its square",
+           .min = 2,
+           .max = 1 << 20,
+           .aliases = {{"block_size"},
+                       {"max_seq_length"},
+                       {"max_seq_len"},
+                       {"sequence_len"},
+                       {"cutoff_len"},
+                       {"seq_length"}}}),
+      Value<&TrainSpec::learning_rate>(
+          {.name = "learning_rate",
+           .doc = "its peak",
+           .cost = "too high diverges, too low learns slowly; small models take larger ones",
+           .min = 0,
+           .max = 10,
+           .above = true,
+           .aliases = {{"lr"}}}),
+      Value<&TrainSpec::min_lr_ratio>({.name = "min_lr_ratio",
+                                       .doc = "cosine and linear end at this share of the peak",
+                                       .cost = "none",
+                                       .min = 0,
+                                       .max = 1,
+                                       .aliases = {{"min_lr_rate"}, {"cosine_min_lr_ratio"}}}),
+      Value<&TrainSpec::lr_scheduler_type>(
+          {.name = "lr_scheduler_type",
+           .doc = "shape of the learning rate after the warm-up",
+           .cost = "none",
+           .allowed = {"cosine", "linear", "constant", "warmup_stable_decay"},
+           .value_aliases = {{"wsd", "warmup_stable_decay"},
+                             {"constant_with_warmup", "constant"},
+                             {"cosine_with_min_lr", "cosine"}},
+           .aliases = {{"lr_scheduler"}, {"lr_schedule"}}}),
+      Value<&TrainSpec::warmup_steps>({.name = "warmup_steps",
+                                       .doc = "steps over which the learning rate rises from 0",
+                                       .cost = "none",
+                                       .min = 0,
+                                       .max = 1e9,
+                                       .aliases = {{"warmup_iters"}, {"num_warmup_steps"}}}),
+      Value<&TrainSpec::decay_steps>({.name = "decay_steps",
+                                      .doc = "warmup_stable_decay: length of the final decay",
+                                      .cost = "none",
+                                      .min = 0,
+                                      .max = 1e9,
+                                      .aliases = {{"num_decay_steps"}}}),
+      Value<&TrainSpec::optim>({.name = "optim",
+                                .doc = "the optimiser",
+                                .cost = "adamw keeps 8 bytes per parameter",
+                                .allowed = {"adamw"},
+                                .value_aliases = {{"adamw_torch", "adamw"},
+                                                  {"adamw_torch_fused", "adamw"},
+                                                  {"adamw_hf", "adamw"}},
+                                .aliases = {{"optimizer"}}}),
+      Value<&TrainSpec::adam_beta1>({.name = "adam_beta1",
+                                     .doc = "decay of the first moment",
+                                     .cost = "none",
+                                     .min = 0,
+                                     .max = 0.99999,
+                                     .aliases = {{"beta1"}}}),
+      Value<&TrainSpec::adam_beta2>({.name = "adam_beta2",
+                                     .doc = "decay of the second moment",
+                                     .cost = "none",
+                                     .min = 0,
+                                     .max = 0.9999999,
+                                     .aliases = {{"beta2"}}}),
+      Value<&TrainSpec::adam_epsilon>({.name = "adam_epsilon",
+                                       .doc = "added to the root of the second moment",
+                                       .cost = "none",
+                                       .min = 0,
+                                       .max = 1,
+                                       .above = true,
+                                       .aliases = {{"adam_eps"}}}),
+      Value<&TrainSpec::weight_decay>(
+          {.name = "weight_decay",
+           .doc = "decoupled; matrices only, norms and biases are not decayed",
+           .cost = "none",
+           .min = 0,
+           .max = 10}),
+      Value<&TrainSpec::max_grad_norm>(
+          {.name = "max_grad_norm",
+           .doc = "gradients are scaled down to this L2 norm; 0: never",
+           .cost = "none",
+           .min = 0,
+           .max = 1e9,
+           .aliases = {{"grad_clip"}, {"gradient_clipping"}, {"clip_grad"}}}),
+      Value<&TrainSpec::precision>(
+          {.name = "precision",
+           .doc = "of products; auto: bf16 where the processor multiplies it fast",
+           .cost = "bf16 halves the memory of activations and rounds more; masters stay fp32",
+           .allowed = {"auto", "fp32", "bf16"},
+           .value_aliases = {{"float32", "fp32"}, {"bfloat16", "bf16"}},
+           .aliases = {{"bf16", {{"true", "bf16"}, {"false", "fp32"}, {"auto", "auto"}}},
+                       {"dtype"},
+                       {"torch_dtype"},
+                       {"mixed_precision", {{"no", "fp32"}}}}}),
+      Value<&TrainSpec::seed>({.name = "seed",
+                               .doc = "of initial weights, data order and sampling",
+                               .cost = "none",
+                               .min = 0,
+                               .max = 9007199254740992.0,
+                               .aliases = {{"random_seed"}}}),
+      Value<&TrainSpec::logging_steps>({.name = "logging_steps",
+                                        .doc = "a metric point every so many steps",
+                                        .cost = "1 costs nothing that can be measured",
+                                        .min = 1,
+                                        .max = 1e6,
+                                        .aliases = {{"log_interval"}}}),
+  };
+}
+
+std::vector<Field> TopFields() {
+  return {
+      Value<&JobSpec::version>({.name = "version",
+                                .doc = "of the job file's format; older ones are accepted for ever",
+                                .min = 1,
+                                .max = 1}),
+      Value<&JobSpec::name>({.name = "name",
+                             .doc = "for people; need not be unique: [a-z0-9]([-a-z0-9]*[a-z0-9])?",
+                             .required = true,
+                             .max = 40,
+                             .aliases = {{"run_name"}}}),
+      Value<&JobSpec::kind>({.name = "kind",
+                             .doc = "what the job does",
+                             .required = true,
+                             .allowed = {"pretrain", "sft", "preference", "reward_model", "rlhf",
+                                         "distill", "evaluate", "generate"},
+                             .value_aliases = {{"pt", "pretrain"},
+                                               {"rm", "reward_model"},
+                                               {"dpo", "preference"},
+                                               {"ppo", "rlhf"},
+                                               {"grpo", "rlhf"}},
+                             .aliases = {{"stage"}, {"trainer"}}}),
+      Group<&JobSpec::model>(
+          {.name = "model", .doc = "exactly one of preset, from, config"},
+          {Value<&ModelSpec::preset>({.name = "preset",
+                                      .doc = "a shape with fresh weights, by name",
+                                      .cost = "memory and time grow with the model"}),
+           Value<&ModelSpec::from>({.name = "from",
+                                    .doc = "weights to start from: a Hugging Face folder, "
+                                           "job:NAME@latest, job:NAME@400",
+                                    .aliases = {{"model_name_or_path"}, {"base_model"}}}),
+           Value<&ModelSpec::config>({.name = "config",
+                                      .doc = "a shape with fresh weights: keys of a Hugging Face "
+                                             "config.json; vocab_size comes from the tokenizer",
+                                      .cost = "memory and time grow with the model",
+                                      .max = 200})}),
+      Group<&JobSpec::tokenizer>(
+          {.name = "tokenizer", .doc = "one of train, from; neither: the model's own"},
+          {OptionalGroup<&TokenizerSpec::train>(
+               {.name = "train", .doc = "a byte-level BPE tokenizer trained on data.train"},
+               {Value<&TokenizerTraining::vocab_size>(
+                   {.name = "vocab_size",
+                    .doc = "tokens, special ones included",
+                    .cost = "embedding and output grow with it; small texts do not support large "
+                            "ones",
+                    .min = 258,
+                    .max = 1 << 20})}),
+           Value<&TokenizerSpec::from>(
+               {.name = "from",
+                .doc = "a folder with tokenizer.json",
+                .aliases = {{"tokenizer_name_or_path"}, {"tokenizer_name"}}})}),
+      Group<&JobSpec::data>(
+          {.name = "data", .doc = "what is read"},
+          {GroupList<&DataSpec::train>({.name = "train",
+                                        .doc = "sources that are trained on, mixed by weight",
+                                        .required = true,
+                                        .max = 1000,
+                                        .aliases = {{"datasets"}, {"train_files"}}},
+                                       DataSourceFields()),
+           GroupList<&DataSpec::validation>({.name = "validation",
+                                             .doc = "sources that are only evaluated on",
+                                             .max = 1000,
+                                             .aliases = {{"test_datasets"}, {"eval_files"}}},
+                                            DataSourceFields())}),
+      Group<&JobSpec::train>({.name = "train", .doc = "how it learns"}, TrainFields()),
+      Group<&JobSpec::resources>(
+          {.name = "resources", .doc = "where it works"},
+          {Value<&ResourceSpec::ranks>(
+               {.name = "ranks",
+                .doc = "processes that share each step; a slot each",
+                .cost = "waits until as many slots are free at once",
+                .min = 1,
+                .max = 4096,
+                .aliases = {{"nproc_per_node"}, {"num_processes"}, {"world_size"}}}),
+           Value<&ResourceSpec::device>({.name = "device",
+                                         .doc = "the kind of slot",
+                                         .allowed = {"cpu", "cuda"},
+                                         .value_aliases = {{"gpu", "cuda"}}}),
+           Value<&ResourceSpec::threads_per_rank>({.name = "threads_per_rank",
+                                                   .doc = "threads of a CPU rank",
+                                                   .cost = "more than the host has cores slows all",
+                                                   .min = 1,
+                                                   .max = 1024}),
+           Value<&ResourceSpec::priority>(
+               {.name = "priority", .doc = "larger starts first", .min = -1000, .max = 1000})}),
+      Group<&JobSpec::checkpoint>(
+          {.name = "checkpoint", .doc = "what is kept"},
+          {Value<&CheckpointSpec::save_steps>(
+               {.name = "save_steps",
+                .doc = "a checkpoint every so many steps; 0: only the last step",
+                .cost = "each one stops training for the time of a copy; after a failure the "
+                        "steps since the last are done again",
+                .min = 0,
+                .max = 1e9,
+                .aliases = {{"checkpoint_interval"}}}),
+           Value<&CheckpointSpec::save_total_limit>({.name = "save_total_limit",
+                                                     .doc = "older recorded ones are deleted",
+                                                     .cost = "disk: 12 bytes per parameter each",
+                                                     .min = 1,
+                                                     .max = 1e6})}),
+      Group<&JobSpec::evaluation>(
+          {.name = "evaluation", .doc = "loss on data.validation"},
+          {Value<&EvaluationSpec::eval_steps>({.name = "eval_steps",
+                                               .doc = "every so many steps; 0: only after the last",
+                                               .cost = "training waits meanwhile",
+                                               .min = 0,
+                                               .max = 1e9,
+                                               .aliases = {{"eval_interval"}}}),
+           Value<&EvaluationSpec::max_rows>(
+               {.name = "max_rows",
+                .doc = "rows of the validation data used each time; 0: all",
+                .cost = "time of an evaluation grows with it",
+                .min = 0,
+                .max = 1e9,
+                .aliases = {{"max_eval_samples"}}})}),
+      Group<&JobSpec::limits>(
+          {.name = "limits", .doc = "when to give up"},
+          {Value<&LimitSpec::max_attempts>(
+               {.name = "max_attempts",
+                .doc = "attempts without progress, for reasons that are not the user's",
+                .min = 1,
+                .max = 1000}),
+           Value<&LimitSpec::step_timeout_seconds>(
+               {.name = "step_timeout_seconds",
+                .doc = "a step that takes longer counts as hung; 0: max(15 s, 6 x p99 step)",
+                .min = 0,
+                .max = 86400})}),
+  };
+}
+
+void SetPaths(Field& field) {
+  for (Field& child : field.children) {
+    const std::string dot = field.path.empty() ? "" : ".";
+    child.path = field.path + dot + child.text.name;
+    if (child.type == FieldType::kGroupList) child.path += "[]";
+    if (child.type == FieldType::kText && child.text.max > 4096) child.text.max = 4096;
+    SetPaths(child);
+  }
+}
+
+}  // namespace
+
+const Field& JobSpecFields() {
+  static const Field root = [] {
+    Field made{.path = "", .children = TopFields()};
+    SetPaths(made);
+    return made;
+  }();
+  return root;
+}
+
+const std::map<std::string, std::string, std::less<>>& PeerKeysWithoutField() {
+  static const std::map<std::string, std::string, std::less<>> keys = {
+      {"num_train_epochs", "give train.max_steps; a step is global_batch_size x max_length tokens"},
+      {"num_epochs", "give train.max_steps; a step is global_batch_size x max_length tokens"},
+      {"gradient_accumulation_steps",
+       "it follows from train.global_batch_size / (train.micro_batch_size x resources.ranks)"},
+      {"warmup_ratio", "give train.warmup_steps"},
+      {"fp16", "half precision is train.precision: bf16"},
+      {"eval_strategy", "give evaluation.eval_steps"},
+      {"save_strategy", "give checkpoint.save_steps"},
+      {"dataset_name", "give data.train: [{path: ...}] with local files"},
+      {"dataset", "give data.train: [{path: ...}] with local files"},
+      {"output_dir",
+       "checkpoints go to the BlobStore; `trainyard checkpoint export` copies one out"},
+      {"resume_from_checkpoint", "a job resumes by itself; to start from weights give model.from"},
+      {"packing", "rows are always packed"},
+  };
+  return keys;
+}
+
+}  // namespace trainyard
