@@ -1,0 +1,74 @@
+"""Counts the cases of gtest's JSON files and pytest's XML file and prints them.
+
+A C++ test program that wrote no result (it crashed, hung or was killed) counts as one failure.
+Skipped cases print their reason. The last line is `N passed, N failed, N skipped`.
+"""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+
+def gtest_cases(results: pathlib.Path):
+    for path in sorted(results.glob("*.json")):
+        for suite in json.loads(path.read_text())["testsuites"]:
+            for case in suite["testsuite"]:
+                name = f"{case['classname']}.{case['name']}"
+                failures = [f["failure"] for f in case.get("failures", [])]
+                skipped = [s.get("message", "") for s in case.get("skipped", [])]
+                if case.get("result") == "SKIPPED":
+                    yield name, "skipped", " ".join(skipped) or "no reason given"
+                else:
+                    yield name, "failed" if failures else "passed", "\n".join(failures)
+
+
+def pytest_cases(path: pathlib.Path):
+    for case in ElementTree.parse(path).iter("testcase"):
+        name = f"{case.get('classname')}.{case.get('name')}"
+        skipped, bad = case.find("skipped"), case.find("failure")
+        bad = case.find("error") if bad is None else bad
+        if bad is not None:
+            yield name, "failed", bad.get("message", "")
+        elif skipped is not None:
+            yield name, "skipped", skipped.get("message", "")
+        else:
+            yield name, "passed", ""
+
+
+def silent_programs(build: pathlib.Path):
+    """Test programs known to ctest that left no result file."""
+    listing = subprocess.run(
+        ["ctest", "--test-dir", str(build), "-N"], capture_output=True, text=True, check=True
+    ).stdout
+    for name in re.findall(r"Test\s+#\d+: (\S+)", listing):
+        if not (build / "results" / f"{name}.json").exists():
+            yield name, "failed", "wrote no result: it crashed, hung or was stopped"
+
+
+def main():
+    build, ctest_log, pytest_log = map(pathlib.Path, sys.argv[1:4])
+    cases = [*gtest_cases(build / "results"), *silent_programs(build)]
+    python_results = build / "results" / "pytest.xml"
+    if python_results.exists():
+        cases += pytest_cases(python_results)
+    by_outcome = {"passed": [], "failed": [], "skipped": []}
+    for name, outcome, text in cases:
+        by_outcome[outcome].append((name, text))
+    if by_outcome["failed"]:
+        for log in (ctest_log, pytest_log):
+            if log.exists():
+                print(f"---- {log}, last 200 lines")
+                print("\n".join(log.read_text(errors="replace").splitlines()[-200:]))
+    for name, text in by_outcome["skipped"]:
+        print(f"skipped {name}: {text.strip().splitlines()[-1] if text.strip() else ''}")
+    for name, text in by_outcome["failed"]:
+        print(f"FAILED {name}: {text.strip()[:2000]}")
+    counts = {outcome: len(of) for outcome, of in by_outcome.items()}
+    print("{passed} passed, {failed} failed, {skipped} skipped".format(**counts))
+    sys.exit(1 if counts["failed"] or not counts["passed"] else 0)
+
+
+main()
