@@ -1,0 +1,220 @@
+// checkpoint list, describe, verify, export; and generate, which needs one on this machine.
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+
+#include "cli/commands.h"
+#include "cli/exit_code.h"
+#include "common/files.h"
+
+namespace trainyard::cli {
+namespace {
+
+// "job:shakespeare@400", "shakespeare@latest" or "shakespeare" as a checkpoint's resource name.
+std::string CheckpointResource(std::string ref) {
+  if (ref.starts_with("job:")) ref = ref.substr(4);
+  const size_t at = ref.find('@');
+  const std::string job = ref.substr(0, at);
+  const std::string step = at == std::string::npos ? "latest" : ref.substr(at + 1);
+  return fmt::format("{}/checkpoints/{}", NameOfRef(job), step);
+}
+
+StatusOr<v1::GetCheckpointResponse> Fetch(Client& client, const std::string& ref) {
+  v1::GetCheckpointRequest request;
+  request.set_name(CheckpointResource(ref));
+  return client.Call(client.checkpoints(), &v1::CheckpointService::Stub::GetCheckpoint, request);
+}
+
+std::string FormatTime(const google::protobuf::Timestamp& time) {
+  return FormatSeconds(NowSeconds() - SecondsSinceEpoch(time)) + " ago";
+}
+
+// Paths come from a manifest that a trainer wrote: only plain relative ones are followed.
+bool IsPlainRelative(const std::filesystem::path& path) {
+  if (path.empty() || path.is_absolute()) return false;
+  for (const auto& part : path)
+    if (part == ".." || part == ".") return false;
+  return true;
+}
+
+Status DownloadFile(Client& client, const std::string& key, const v1::CheckpointFile& file,
+                    const std::filesystem::path& to) {
+  RETURN_IF_ERROR(MakeFolders(to.parent_path()));
+  grpc::ClientContext context;
+  client.Prepare(context, /*seconds=*/3600);
+  v1::DownloadRequest request;
+  request.set_key(key + "/" + file.path());
+  const auto reader = client.blobs().Download(&context, request);
+  std::ofstream out(to, std::ios::binary | std::ios::trunc);
+  Sha256Stream digest;
+  v1::DownloadResponse response;
+  while (reader->Read(&response)) {
+    out.write(response.data().data(), static_cast<std::streamsize>(response.data().size()));
+    digest.Add(response.data());
+  }
+  if (const grpc::Status status = reader->Finish(); !status.ok()) return client.Explain(status);
+  out.close();
+  if (!out.good()) return ResourceExhausted("cannot write {} (is the disk full?)", to.string());
+  if (digest.Finish() != file.sha256())
+    return DataLoss(
+        "{} arrived with another digest than recorded; try again, then "
+        "`trainyard checkpoint verify`",
+        file.path());
+  return OkStatus();
+}
+
+Status Download(Client& client, const v1::GetCheckpointResponse& checkpoint,
+                const std::filesystem::path& folder) {
+  for (const v1::CheckpointFile& file : checkpoint.files()) {
+    if (!IsPlainRelative(file.path()))
+      return DataLoss("the manifest names {}, which is not a plain relative path", file.path());
+    RETURN_IF_ERROR(
+        DownloadFile(client, checkpoint.checkpoint().key(), file, folder / file.path()));
+  }
+  return OkStatus();
+}
+
+template <class Use>
+int WithCheckpoint(const Place& place, const std::string& ref, Use use) {
+  auto client = Client::Connect(place);
+  if (!client.ok()) return Fail(client.status());
+  const auto checkpoint = Fetch(**client, ref);
+  if (!checkpoint.ok()) return Fail(checkpoint.status());
+  return use(**client, *checkpoint);
+}
+
+// Runs a sister program with our terminal; its exit code.
+int RunProgram(const std::vector<std::string>& words) {
+  std::vector<char*> argv;
+  for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
+  argv.push_back(nullptr);
+  pid_t pid = 0;
+  const int error = ::posix_spawn(&pid, argv[0], nullptr, nullptr, argv.data(), environ);
+  if (error != 0) return Fail(ErrnoStatus(error, fmt::format("cannot start {}", words[0])));
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+}  // namespace
+
+int CheckpointList(const Place& place, const std::string& job, Format format) {
+  auto client = Client::Connect(place);
+  if (!client.ok()) return Fail(client.status());
+  v1::ListCheckpointsRequest request;
+  request.set_parent(NameOfRef(job));
+  const auto response = (*client)->Call((*client)->checkpoints(),
+                                        &v1::CheckpointService::Stub::ListCheckpoints, request);
+  if (!response.ok()) return Fail(response.status());
+  Print(
+      format, *response,
+      [&] {
+        Table table({"STEP", "ATTEMPT", "SIZE", "RECORDED", "KEY"});
+        for (const v1::Checkpoint& c : response->checkpoints())
+          table.Add({std::to_string(c.step()), std::to_string(c.attempt()),
+                     FormatBytes(double(c.size_bytes())), FormatTime(c.create_time()), c.key()});
+        return table.ToString();
+      },
+      [&] {
+        std::string names;
+        for (const v1::Checkpoint& c : response->checkpoints())
+          names += fmt::format("{}\n", c.step());
+        return names;
+      });
+  return kOk;
+}
+
+int CheckpointDescribe(const Place& place, const std::string& ref, Format format) {
+  return WithCheckpoint(place, ref, [&](Client&, const v1::GetCheckpointResponse& found) {
+    const v1::Checkpoint& c = found.checkpoint();
+    Print(
+        format, found,
+        [&] {
+          std::string text = fmt::format(
+              "Checkpoint  {} step {} (attempt {})\nRecorded    {}\nKey         {}\nManifest    "
+              "{}\n\n",
+              c.job_id(), c.step(), c.attempt(), FormatTime(c.create_time()), c.key(),
+              c.manifest_digest());
+          Table table({"FILE", "SIZE", "SHA-256"});
+          for (const v1::CheckpointFile& file : found.files())
+            table.Add({file.path(), FormatBytes(double(file.size_bytes())), file.sha256()});
+          return text + table.ToString();
+        },
+        [&] { return c.name() + "\n"; });
+    return static_cast<int>(kOk);
+  });
+}
+
+int CheckpointVerify(const Place& place, const std::string& ref, Format format) {
+  auto client = Client::Connect(place);
+  if (!client.ok()) return Fail(client.status());
+  v1::VerifyCheckpointRequest request;
+  request.set_name(CheckpointResource(ref));
+  const auto response =
+      (*client)->Call((*client)->checkpoints(), &v1::CheckpointService::Stub::VerifyCheckpoint,
+                      request, /*seconds=*/3600);
+  if (!response.ok()) return Fail(response.status());
+  Print(
+      format, *response,
+      [&] {
+        std::string text = response->intact() ? "intact\n" : "damaged\n";
+        for (const std::string& problem : response->problems()) text += "  " + problem + "\n";
+        return text;
+      },
+      [&] { return std::string(response->intact() ? "intact\n" : "damaged\n"); });
+  return response->intact() ? kOk : kJobFailed;
+}
+
+int CheckpointExport(const Place& place, const std::string& ref, const std::string& folder) {
+  return WithCheckpoint(place, ref, [&](Client& client, const v1::GetCheckpointResponse& found) {
+    if (std::filesystem::exists(folder) && !std::filesystem::is_empty(folder))
+      return Fail(AlreadyExists("{} exists and is not empty; choose another folder", folder));
+    if (const Status status = Download(client, found, folder); !status.ok()) return Fail(status);
+    std::printf("%s\n", std::filesystem::absolute(folder).c_str());
+    std::fprintf(stderr,
+                 "step %ld of %s; load it with transformers' "
+                 "AutoModelForCausalLM.from_pretrained(\"%s\")\n",
+                 static_cast<long>(found.checkpoint().step()), found.checkpoint().job_id().c_str(),
+                 folder.c_str());
+    return static_cast<int>(kOk);
+  });
+}
+
+StatusOr<std::filesystem::path> CheckpointFolder(const Place& place, const std::string& ref) {
+  if (!ref.starts_with("job:")) {
+    if (!std::filesystem::exists(std::filesystem::path(ref) / "config.json"))
+      return NotFound("{} holds no config.json; name a Hugging Face folder, or job:NAME@latest",
+                      ref);
+    return std::filesystem::path(ref);
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, Client::Connect(place));
+  ASSIGN_OR_RETURN(const v1::GetCheckpointResponse found, Fetch(*client, ref));
+  const std::filesystem::path in_place = place.home / "blobs" / found.checkpoint().key();
+  const auto manifest = Sha256OfFile(in_place / "trainyard" / "manifest.json");
+  if (manifest.ok() && *manifest == found.checkpoint().manifest_digest()) return in_place;
+  const std::filesystem::path cached = place.home / "cache" / found.checkpoint().manifest_digest();
+  if (!std::filesystem::exists(cached)) {
+    const std::filesystem::path partial = cached.string() + ".part-" + RandomHex(4);
+    RETURN_IF_ERROR(Download(*client, found, partial));
+    std::error_code error;
+    std::filesystem::rename(partial, cached, error);
+    if (error && !std::filesystem::exists(cached))
+      return Internal("cannot rename {}: {}", partial.string(), error.message());
+  }
+  return cached;
+}
+
+int Generate(const Place& place, const GenerateOptions& options) {
+  const auto folder = CheckpointFolder(place, options.model);
+  if (!folder.ok()) return Fail(folder.status());
+  std::vector<std::string> words = {(ProgramFolder() / "trainyard-trainer").string(), "tool",
+                                    "generate", "--model", folder->string()};
+  words.insert(words.end(), options.trainer_args.begin(), options.trainer_args.end());
+  return RunProgram(words);
+}
+
+}  // namespace trainyard::cli

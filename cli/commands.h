@@ -1,0 +1,82 @@
+// One function per command; main.cc parses the words and calls one of these. Each returns an exit
+// code of exit_code.h, data on stdout, words on stderr.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/client.h"
+#include "cli/output.h"
+
+namespace trainyard::cli {
+
+struct SubmitOptions {
+  std::string file;
+  std::vector<std::string> set;  // "a.b=c"
+  bool no_wait = false;          // print the id and return
+  bool quiet_wait = false;       // --wait: say nothing till the end
+  bool dry_run = false;          // validate at the coordinator, store nothing
+  std::string request_id;        // empty: a random one
+};
+int Submit(const Place& place, const SubmitOptions& options, Format format);
+
+struct ListOptions {
+  std::string state;
+  std::string name;
+  int limit = 50;
+};
+int List(const Place& place, const ListOptions& options, Format format);
+int Get(const Place& place, const std::string& job, Format format);
+int Describe(const Place& place, const std::string& job, Format format);
+int Events(const Place& place, const std::string& job, Format format);
+int Explain(const Place& place, const std::string& job, Format format);
+int Cancel(const Place& place, const std::string& job, bool now, Format format);
+int Retry(const Place& place, const std::string& job, Format format);
+// Waits for the job's end. `timeout_seconds` 0: for ever; kWaitTimedOut when it passes.
+int Wait(const Place& place, const std::string& job, double timeout_seconds);
+
+// Shows the job until it ends: a live table on a terminal, a line per change elsewhere. Ctrl-C
+// detaches (kDetached). The exit code is the job's.
+int Watch(const Place& place, const std::string& job);
+
+struct LogsOptions {
+  std::string job;
+  bool follow = false;
+  std::optional<int> rank;
+  std::optional<int> attempt;
+  std::optional<int64_t> tail_bytes;
+  double since_seconds = 0;  // only what came in the last so many seconds; 0: all
+};
+int Logs(const Place& place, const LogsOptions& options);
+
+int CheckpointList(const Place& place, const std::string& job, Format format);
+// `ref`: job, job@step or job@latest, with or without a leading "job:".
+int CheckpointDescribe(const Place& place, const std::string& ref, Format format);
+int CheckpointVerify(const Place& place, const std::string& ref, Format format);
+int CheckpointExport(const Place& place, const std::string& ref, const std::string& folder);
+
+struct GenerateOptions {
+  std::string model;                      // REF: a folder, job:NAME@latest, job:NAME@400
+  std::vector<std::string> trainer_args;  // passed to trainyard-trainer tool generate
+};
+int Generate(const Place& place, const GenerateOptions& options);
+
+int WorkerList(const Place& place, Format format);
+int Doctor(const Place& place);
+
+struct UpOptions {
+  int workers = 2;
+  int slots_per_worker = 1;
+  int grpc_port = 7077;  // 0: any free one
+  int http_port = 7078;
+};
+// Runs a whole local cluster in the foreground: restarts a daemon that dies, drains on Ctrl-C.
+int Up(const Place& place, const UpOptions& options);
+
+// The latest recorded checkpoint (or the one named) of `ref` as a folder on this machine: in place
+// when the BlobStore is here, else downloaded under home/cache and checked.
+StatusOr<std::filesystem::path> CheckpointFolder(const Place& place, const std::string& ref);
+
+}  // namespace trainyard::cli

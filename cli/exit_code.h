@@ -1,0 +1,26 @@
+// What the shell learns. Stable: scripts rely on these.
+#pragma once
+
+#include "common/status.h"
+
+namespace trainyard::cli {
+
+enum ExitCode : int {
+  kOk = 0,
+  kJobFailed = 1,
+  kUsage = 2,
+  kNotFound = 3,
+  kDenied = 4,
+  kUnavailable = 5,
+  kConflict = 6,
+  kWaitTimedOut = 124,
+  kDetached = 130,
+};
+
+// The exit code of an error; kOk for OK.
+ExitCode ExitCodeOf(const Status& status);
+
+// Prints "error: MESSAGE" with the field and the reason beneath, on stderr; returns the exit code.
+int Fail(const Status& status);
+
+}  // namespace trainyard::cli

@@ -1,0 +1,197 @@
+// trainyard: the command line. Words become one call of commands.h.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <functional>
+
+#include "cli/commands.h"
+#include "cli/completion.h"
+#include "cli/exit_code.h"
+
+namespace trainyard::cli {
+namespace {
+
+struct Words {
+  Place place{.home = DefaultHome()};
+  std::string output = "table";
+  std::string job, folder, shell;
+  bool now = false;
+  double timeout_seconds = 0;
+  SubmitOptions submit;
+  ListOptions list;
+  LogsOptions logs;
+  GenerateOptions generate;
+  UpOptions up;
+};
+
+// Every command sets `run`, which main calls after parsing.
+using Run = std::function<int(Format)>;
+
+CLI::App* Command(CLI::App& parent, const std::string& name, const std::string& help,
+                  const std::string& example, Run* run, Run action) {
+  CLI::App* command = parent.add_subcommand(name, help);
+  command->footer("Example: " + example);
+  if (action) command->callback([run, action] { *run = action; });
+  return command;
+}
+
+CLI::App* JobCommand(CLI::App& parent, const std::string& name, const std::string& help,
+                     Words& words, Run* run, Run action) {
+  CLI::App* command = Command(parent, name, help, fmt::format("trainyard {} shakespeare", name),
+                              run, std::move(action));
+  command->add_option("job", words.job, "an id, a unique prefix of one, or a name")->required();
+  return command;
+}
+
+void AddPlaceOptions(CLI::App& app, Words& words) {
+  app.add_option("--home", words.place.home, "where things are kept")->envname("TRAINYARD_HOME");
+  app.add_option("--coordinator", words.place.coordinator, "HOST:PORT")
+      ->envname("TRAINYARD_COORDINATOR");
+  app.add_option("--token-file", words.place.token_file, "default: HOME/tokens/client")
+      ->envname("TRAINYARD_TOKEN_FILE");
+  app.add_option("--tls-ca", words.place.tls_ca, "CA certificate of a coordinator with TLS")
+      ->envname("TRAINYARD_TLS_CA");
+  app.add_option("-o,--output", words.output, "table, wide, json, yaml or name");
+}
+
+void AddSubmit(CLI::App& app, Words& w, Run* run) {
+  CLI::App* submit =
+      Command(app, "submit", "submit a job file and follow it",
+              "trainyard submit examples/jobs/shakespeare.yaml --set train.max_steps=100", run,
+              [&w](Format f) { return Submit(w.place, w.submit, f); });
+  submit->add_option("file", w.submit.file, "job file (YAML)")->required();
+  submit->add_option("--set", w.submit.set, "override a field: a.b=c")->take_all();
+  submit->add_flag("--no-wait", w.submit.no_wait, "print the id and return");
+  submit->add_flag("--wait", w.submit.quiet_wait, "say nothing till the end");
+  submit->add_flag("--dry-run", w.submit.dry_run, "check it at the coordinator, store nothing");
+  submit->add_option("--request-id", w.submit.request_id, "a repeat with the same id is harmless");
+}
+
+void AddJobCommands(CLI::App& app, Words& w, Run* run) {
+  CLI::App* list = Command(app, "list", "jobs, newest first", "trainyard list --state RUNNING", run,
+                           [&w](Format f) { return List(w.place, w.list, f); });
+  list->alias("ps");
+  list->add_option("--state", w.list.state, "only jobs in this state");
+  list->add_option("--name", w.list.name, "only jobs of this name");
+  list->add_option("--limit", w.list.limit, "how many at most");
+  JobCommand(app, "get", "one job as a line", w, run,
+             [&w](Format f) { return Get(w.place, w.job, f); });
+  JobCommand(app, "describe", "one job with attempts and resolved spec", w, run,
+             [&w](Format f) { return Describe(w.place, w.job, f); });
+  CLI::App* events =
+      Command(app, "events", "what happened, in order", "trainyard events shakespeare", run,
+              [&w](Format f) { return Events(w.place, w.job, f); });
+  events->add_option("job", w.job, "all jobs when left out (needs role operator)");
+  JobCommand(app, "explain", "why it waits, why it died", w, run,
+             [&w](Format f) { return Explain(w.place, w.job, f); });
+  JobCommand(app, "watch", "live table until it ends", w, run,
+             [&w](Format) { return Watch(w.place, w.job); });
+  JobCommand(app, "wait", "return when it has ended", w, run, [&w](Format) {
+    return Wait(w.place, w.job, w.timeout_seconds);
+  })->add_option("--timeout", w.timeout_seconds, "seconds; exit 124 when they pass");
+  JobCommand(app, "cancel", "stop it for good", w, run, [&w](Format f) {
+    return Cancel(w.place, w.job, w.now, f);
+  })->add_flag("--now", w.now, "without a last checkpoint");
+  JobCommand(app, "retry", "a new attempt of a failed job, from its last checkpoint", w, run,
+             [&w](Format f) { return Retry(w.place, w.job, f); });
+  CLI::App* logs =
+      Command(app, "logs", "what the ranks print", "trainyard logs shakespeare -f --rank 0", run,
+              [&w](Format) { return Logs(w.place, w.logs); });
+  logs->add_option("job", w.logs.job, "an id, a unique prefix of one, or a name")->required();
+  logs->add_flag("-f,--follow", w.logs.follow, "go on until the job ends");
+  logs->add_option("--rank", w.logs.rank, "only this rank");
+  logs->add_option("--attempt", w.logs.attempt, "only this attempt");
+  logs->add_option("--tail", w.logs.tail_bytes, "only the last so many bytes");
+  logs->add_option("--since", w.logs.since_seconds, "only the last so many seconds");
+}
+
+void AddCheckpointCommands(CLI::App& app, Words& w, Run* run) {
+  CLI::App* checkpoint = Command(app, "checkpoint", "recorded checkpoints",
+                                 "trainyard checkpoint list shakespeare", run, nullptr);
+  checkpoint->require_subcommand(1);
+  const auto add = [&](const char* name, const char* help, Run action) {
+    CLI::App* command = Command(*checkpoint, name, help,
+                                fmt::format("trainyard checkpoint {} shakespeare@latest", name),
+                                run, std::move(action));
+    command->add_option("ref", w.job, "JOB, JOB@latest or JOB@STEP")->required();
+    return command;
+  };
+  add("list", "all of a job", [&w](Format f) { return CheckpointList(w.place, w.job, f); });
+  add("describe", "one with its files",
+      [&w](Format f) { return CheckpointDescribe(w.place, w.job, f); });
+  add("verify", "compare every byte with the recorded digests",
+      [&w](Format f) { return CheckpointVerify(w.place, w.job, f); });
+  add("export", "copy one out as a Hugging Face folder",
+      [&w](Format) { return CheckpointExport(w.place, w.job, w.folder); })
+      ->add_option("--to", w.folder, "folder to make")
+      ->required();
+}
+
+void AddGenerate(CLI::App& app, Words& w, Run* run) {
+  CLI::App* generate =
+      Command(app, "generate", "let a model write",
+              "trainyard generate --model job:shakespeare@latest --prompt \"HAMLET.\"", run,
+              [&w](Format) { return Generate(w.place, w.generate); });
+  generate->add_option("--model", w.generate.model, "a folder, job:NAME@latest or job:NAME@STEP")
+      ->required();
+  for (const char* name :
+       {"--prompt", "--max-new-tokens", "--temperature", "--top-k", "--top-p", "--seed"})
+    generate->add_option_function<std::string>(name, [&w, name](const std::string& value) {
+      w.generate.trainer_args.insert(w.generate.trainer_args.end(), {name, value});
+    });
+}
+
+void AddClusterCommands(CLI::App& app, Words& w, Run* run) {
+  CLI::App* up = Command(app, "up", "a local cluster in the foreground", "trainyard up --workers 2",
+                         run, [&w](Format) { return Up(w.place, w.up); });
+  up->add_option("--workers", w.up.workers)->check(CLI::Range(1, 64));
+  up->add_option("--slots-per-worker", w.up.slots_per_worker)->check(CLI::Range(1, 1024));
+  up->add_option("--grpc-port", w.up.grpc_port, "0: any free one")->check(CLI::Range(0, 65535));
+  up->add_option("--http-port", w.up.http_port, "0: any free one")->check(CLI::Range(0, 65535));
+  CLI::App* worker =
+      Command(app, "worker", "the hosts of the cluster", "trainyard worker list", run, nullptr);
+  worker->require_subcommand(1);
+  Command(*worker, "list", "workers and their slots", "trainyard worker list", run,
+          [&w](Format f) { return WorkerList(w.place, f); });
+  Command(app, "doctor", "looks for what commonly goes wrong", "trainyard doctor", run,
+          [&w](Format) { return Doctor(w.place); });
+  CLI::App* completion = Command(app, "completion", "prints a completion script",
+                                 "source <(trainyard completion bash)", run,
+                                 [&app, &w](Format) { return PrintCompletion(app, w.shell); });
+  completion->add_option("shell", w.shell, "bash, zsh or fish")->required();
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app(
+      "Trainyard trains language models as a service.\n\n"
+      "Example: trainyard up &   trainyard submit examples/jobs/shakespeare.yaml",
+      "trainyard");
+  Words words;
+  Run run;
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.set_version_flag("--version", "trainyard " TRAINYARD_VERSION);
+  AddPlaceOptions(app, words);
+  AddSubmit(app, words, &run);
+  AddJobCommands(app, words, &run);
+  AddCheckpointCommands(app, words, &run);
+  AddGenerate(app, words, &run);
+  AddClusterCommands(app, words, &run);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    if (const std::string near = NearestCommand(app, argc, argv); !near.empty())
+      std::fprintf(stderr, "  did you mean: %s\n", near.c_str());
+    std::fprintf(stderr, "  see: trainyard --help\n");
+    return kUsage;
+  }
+  const auto format = ParseFormat(words.output);
+  return format.ok() ? run(*format) : Fail(format.status());
+}
+
+}  // namespace
+}  // namespace trainyard::cli
+
+int main(int argc, char** argv) { return trainyard::cli::Main(argc, argv); }
