@@ -1,0 +1,176 @@
+"""A whole Trainyard cluster for a test: its own home, loopback, free ports, stopped at the end."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import time
+
+BUILD = pathlib.Path(os.environ.get("TRAINYARD_BUILD_DIR", "build")).resolve()
+BIN = BUILD / "bin"
+
+JOB = """\
+version: 1
+name: {name}
+kind: pretrain
+model: {{config: {{model_type: llama, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2,
+                  intermediate_size: 128, max_position_embeddings: 128}}}}
+tokenizer: {{train: {{vocab_size: 512}}}}
+data:
+  train: [{{path: {text}, format: text}}]
+  validation: [{{path: {text}, format: text}}]
+train:
+  max_steps: {steps}
+  global_batch_size: {batch}
+  max_length: 64
+  learning_rate: 1.0e-3
+  precision: fp32
+  seed: 7
+resources: {{ranks: {ranks}}}
+checkpoint: {{save_steps: {save_steps}, save_total_limit: 50}}
+evaluation: {{eval_steps: {eval_steps}, max_rows: 16}}
+"""
+
+
+def wait_for(what, condition, seconds=30.0):
+    """Polls `condition` until it returns something true; fails naming `what`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"after {seconds} s still not: {what}")
+
+
+class Cluster:
+    def __init__(self, home: pathlib.Path, workers=2):
+        self.home, self.workers = home, workers
+        self.environment = dict(os.environ, TRAINYARD_HOME=str(home), NO_COLOR="1")
+        for key in ("TRAINYARD_COORDINATOR", "TRAINYARD_TOKEN_FILE"):
+            self.environment.pop(key, None)
+
+    def __enter__(self):
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.log = open(self.home / "up.log", "wb")
+        self.up = subprocess.Popen(
+            [BIN / "trainyard", "up", "--workers", str(self.workers), "--grpc-port", "0", "--http-port", "0"],
+            env=self.environment, stdout=self.log, stderr=self.log, start_new_session=True)
+        wait_for("all workers connected", self.all_connected)
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.up.send_signal(signal.SIGTERM)
+        try:
+            self.up.wait(30)
+        except subprocess.TimeoutExpired:
+            self.up.send_signal(signal.SIGTERM)
+            self.up.wait(30)
+        self.log.close()
+        if kind is not None:
+            print(self.describe_logs())
+
+    def describe_logs(self):
+        texts = [f"==== {p}\n{p.read_text(errors='replace')[-4000:]}"
+                 for p in sorted(self.home.glob("**/*log")) if p.is_file()]
+        return "\n".join(texts)
+
+    def all_connected(self):
+        assert self.up.poll() is None, (self.home / "up.log").read_text()
+        result = self.run("worker", "list", "-o", "json", check=False)
+        if result.returncode != 0:
+            return False
+        workers = json.loads(result.stdout).get("workers", [])
+        return sum(w["state"] == "CONNECTED" for w in workers) >= self.workers
+
+    def run(self, *words, check=True, timeout=120, cwd=None):
+        result = subprocess.run([str(BIN / "trainyard"), *map(str, words)], env=self.environment,
+                                capture_output=True, text=True, timeout=timeout, cwd=cwd)
+        assert not check or result.returncode == 0, f"{words}: exit {result.returncode}\n{result.stdout}{result.stderr}"
+        return result
+
+    def json(self, *words):
+        return json.loads(self.run(*words, "-o", "json").stdout)
+
+    @property
+    def addresses(self):
+        return json.loads((self.home / "coordinator" / "addresses.json").read_text())
+
+    def token(self, kind="client"):
+        return (self.home / "tokens" / kind).read_text().strip()
+
+    def write_job(self, name="tiny", steps=60, ranks=2, batch=8, save_steps=10, eval_steps=0, text=None):
+        text = text or self.sample_text()
+        path = self.home / f"{name}.yaml"
+        path.write_text(JOB.format(name=name, steps=steps, ranks=ranks, batch=batch,
+                                   save_steps=save_steps, eval_steps=eval_steps, text=text))
+        return path
+
+    def sample_text(self):
+        """120 kB of text with structure to learn, the same every time."""
+        path = self.home / "text.txt"
+        if not path.exists():
+            words = "the quick brown fox jumps over a lazy dog while seven wizards box by night".split()
+            lines, state = [], 12345
+            for _ in range(2200):
+                line = []
+                for _ in range(11):
+                    state = (state * 1103515245 + 12345) % 2**31
+                    line.append(words[(state >> 16) % len(words)])
+                lines.append(" ".join(line) + ".\n")
+            path.write_text("".join(lines))
+        return path
+
+    def submit(self, job_file, *options):
+        return self.run("submit", job_file, "--no-wait", *options).stdout.strip()
+
+    def job(self, job_id):
+        return self.json("get", job_id)
+
+    def wait_for_state(self, job_id, *states, seconds=60):
+        return wait_for(f"{job_id} in {states}",
+                        lambda: (j := self.job(job_id))["state"] in states and j, seconds)
+
+    def wait_for_step(self, job_id, step, seconds=60):
+        def reached():
+            job = self.job(job_id)
+            assert job["state"] not in ("FAILED", "CANCELLED"), job
+            return int(job.get("step", 0)) >= step
+        return wait_for(f"{job_id} at step {step}", reached, seconds)
+
+    def wait_for_success(self, job_id, seconds=120):
+        job = self.wait_for_state(job_id, "SUCCEEDED", "FAILED", "CANCELLED", seconds=seconds)
+        assert job["state"] == "SUCCEEDED", (job, self.run("explain", job_id).stdout)
+        return job
+
+    def weights_digest(self, job_id):
+        files = self.json("checkpoint", "describe", f"{job_id}@latest")["files"]
+        return {f["path"]: f["sha256"] for f in files}["model.safetensors"]
+
+    def processes(self, program):
+        """Pids of `program` that belong to this cluster (its home is on their command line)."""
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue
+            if state != "Z" and words[0].endswith(program.encode()) and any(str(self.home).encode() in w for w in words):
+                found.append(int(entry.name))
+        return sorted(found)
+
+    def all_processes(self):
+        return [p for name in ("trainyard-coordinator", "trainyard-worker", "trainyard-trainer")
+                for p in self.processes(name)]
+
+    def event_types(self, job_id):
+        return [e["type"] for e in self.json("events", job_id).get("events", [])]
+
+
+def shared_memory_names():
+    return {p.name for p in pathlib.Path("/dev/shm").iterdir() if re.match("trainyard", p.name)}
