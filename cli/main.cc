@@ -11,7 +11,7 @@ namespace trainyard::cli {
 namespace {
 
 struct Words {
-  Place place{.home = DefaultHome()};
+  Place place{.home = DefaultHome(), .coordinator = "", .token_file = "", .tls_ca = ""};
   std::string output = "table";
   std::string job, folder, shell;
   bool now = false;

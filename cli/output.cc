@@ -143,10 +143,13 @@ std::string FormatBytes(double bytes) {
 }
 
 std::string FormatCount(double count) {
-  std::string digits = fmt::format("{:.0f}", std::abs(count));
-  for (int place = static_cast<int>(digits.size()) - 3; place > 0; place -= 3)
-    digits.insert(static_cast<size_t>(place), ",");
-  return count < 0 ? "-" + digits : digits;
+  const std::string digits = fmt::format("{:.0f}", std::abs(count));
+  std::string grouped = count < 0 ? "-" : "";
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) grouped.push_back(',');
+    grouped.push_back(digits[i]);
+  }
+  return grouped;
 }
 
 std::string Sparkline(const std::vector<double>& values, int width) {

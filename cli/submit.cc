@@ -17,7 +17,7 @@ StatusOr<ParsedJob> ReadJobFile(const SubmitOptions& options) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(options.file, 1 << 20));
   ASSIGN_OR_RETURN(ParsedJob job, ParseJobYaml(text, options.file));
   for (const std::string& assignment : options.set) RETURN_IF_ERROR(ApplySet(&job, assignment));
-  RETURN_IF_ERROR(Annotate(Validate(job.spec), options.file));
+  RETURN_IF_ERROR(job.AtPosition(Validate(job.spec)));
   return job;
 }
 
@@ -26,9 +26,9 @@ StatusOr<v1::Job> Create(Client& client, ParsedJob& parsed, const SubmitOptions&
   request.set_request_id(options.request_id.empty() ? RandomHex(16) : options.request_id);
   request.set_validate_only(options.dry_run);
   if (options.dry_run) {
-    RETURN_IF_ERROR(DigestDatasets(parsed.spec));
+    RETURN_IF_ERROR(DigestDatasets(parsed));
   } else {
-    RETURN_IF_ERROR(UploadDatasets(client, parsed.spec, options.quiet_wait));
+    RETURN_IF_ERROR(UploadDatasets(client, parsed, options.quiet_wait));
   }
   ASSIGN_OR_RETURN(*request.mutable_spec(), GivenToProto(parsed));
   return client.Call(client.jobs(), &v1::JobService::Stub::CreateJob, request);

@@ -33,7 +33,7 @@ struct Daemon {
   std::vector<std::string> words;
   std::filesystem::path log;
   pid_t pid = 0;  // 0: not running
-  absl::Duration started;
+  absl::Duration started = absl::ZeroDuration();
   absl::Duration start_at = absl::ZeroDuration();  // not before
   absl::Duration backoff = kBackoffMin;
 };

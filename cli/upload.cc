@@ -99,19 +99,32 @@ Status UploadWithRetries(Client& client, const std::string& sha256, const LocalF
   return Annotate(status, fmt::format("uploading {}", file.path.string()));
 }
 
-StatusOr<FilesByDigest> DigestAll(JobSpec& spec) {
-  ASSIGN_OR_RETURN(FilesByDigest files, DigestSources(spec.data.train, "train"));
-  ASSIGN_OR_RETURN(FilesByDigest validation, DigestSources(spec.data.validation, "validation"));
+// What was found out about the files counts as given, so that it is sent.
+void MarkGiven(ParsedJob& job, const std::vector<DataSource>& sources, const std::string& list) {
+  for (size_t i = 0; i < sources.size(); ++i)
+    for (size_t j = 0; j < sources[i].files.size(); ++j)
+      for (const char* leaf : {"name", "sha256", "size_bytes"})
+        job.origins[fmt::format("data.{}[{}].files[{}].{}", list, i, j, leaf)] = "submit";
+}
+
+StatusOr<FilesByDigest> DigestAll(ParsedJob& job) {
+  DataSpec& data = job.spec.data;
+  ASSIGN_OR_RETURN(FilesByDigest files, DigestSources(data.train, "train"));
+  ASSIGN_OR_RETURN(FilesByDigest validation, DigestSources(data.validation, "validation"));
+  MarkGiven(job, data.train, "train");
+  MarkGiven(job, data.validation, "validation");
   files.merge(validation);
   return files;
 }
 
 }  // namespace
 
-Status DigestDatasets(JobSpec& spec) { return DigestAll(spec).status(); }
+Status DigestDatasets(ParsedJob& job) { return job.AtPosition(DigestAll(job).status()); }
 
-Status UploadDatasets(Client& client, JobSpec& spec, bool quiet) {
-  ASSIGN_OR_RETURN(const FilesByDigest files, DigestAll(spec));
+Status UploadDatasets(Client& client, ParsedJob& job, bool quiet) {
+  const auto digested = DigestAll(job);
+  if (!digested.ok()) return job.AtPosition(digested.status());
+  const FilesByDigest& files = *digested;
   v1::FindMissingRequest query;
   for (const auto& [sha256, file] : files) query.add_sha256(sha256);
   ASSIGN_OR_RETURN(const v1::FindMissingResponse missing,

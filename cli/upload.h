@@ -3,7 +3,7 @@
 #pragma once
 
 #include "cli/client.h"
-#include "common/job_spec/job_spec.h"
+#include "common/job_spec/reader.h"
 
 namespace trainyard::cli {
 
@@ -11,9 +11,9 @@ namespace trainyard::cli {
 // its files, and uploads what is missing. Progress goes to stderr unless `quiet`.
 //   NotFound         a path matches no file
 //   InvalidArgument  a file is empty
-Status UploadDatasets(Client& client, JobSpec& spec, bool quiet);
+Status UploadDatasets(Client& client, ParsedJob& job, bool quiet);
 
 // The same without a coordinator: paths become digests.
-Status DigestDatasets(JobSpec& spec);
+Status DigestDatasets(ParsedJob& job);
 
 }  // namespace trainyard::cli
