@@ -1,5 +1,6 @@
 // Workers, what they report and what they are told: plain values without proto, so that simulation
-// and service speak the same words. Meanings field by field: proto/trainyard/v1/worker_service.proto.
+// and service speak the same words. Meanings field by field:
+// proto/trainyard/v1/worker_service.proto.
 #pragma once
 
 #include <absl/time/time.h>

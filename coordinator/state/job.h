@@ -4,6 +4,8 @@
 //   * Attempt numbers of a job only grow, and at most one attempt of a job is live: the last one,
 //     while its end_time is unset. The number is the fence: a message with an older one is refused.
 //   * A job's state changes only along kTransitions; nothing leaves SUCCEEDED or CANCELLED.
+//   * Slots belong to attempts, not to states: an attempt keeps its slots until its end_time is
+//   set.
 //   * A job is SUCCEEDED only when the checkpoint of its last step is recorded.
 #pragma once
 
@@ -60,6 +62,10 @@ struct StateDeadline {
   std::string_view reason;  // UPPER_SNAKE
 };
 extern const std::vector<StateDeadline> kStateDeadlines;
+const StateDeadline* FindDeadline(JobState state);  // null: none
+
+std::string_view ReasonOwnerName(ReasonOwner owner);  // "USER"; "" for none
+ReasonOwner ParseReasonOwner(std::string_view name);
 
 struct MeshPosition {
   int32_t data = 0, tensor = 0, pipeline = 0;
@@ -86,7 +92,7 @@ struct RankLive {
   std::string phase;
   int64_t step = 0;
   int64_t beat = 0;
-  absl::Duration beat_age;      // measured by its worker
+  absl::Duration beat_age;  // measured by its worker
   bool waiting_for_coordinator = false;
   int64_t collective_sequence = 0;
   double step_seconds_p99 = 0;
@@ -97,10 +103,11 @@ struct RankLive {
 struct Attempt {
   AttemptNumber number = 0;
   std::vector<RankPlacement> ranks;
-  std::string secret;  // ranks prove it to each other; never leaves the wire to workers
   absl::Time start_time = absl::InfinitePast();
   absl::Time end_time = absl::InfiniteFuture();  // InfiniteFuture: live
   int64_t resumed_from_step = -1;
+  // Set while it still lives: it is ending, its ranks are told to stop and its slots stay taken
+  // until each of them is known to be gone.
   std::string end_reason, end_message;
 };
 
@@ -117,14 +124,14 @@ struct Checkpoint {
 struct Job {
   JobId id;
   std::string project = "default";
-  std::shared_ptr<const JobSpec> spec;                  // resolved
-  std::map<std::string, std::string> origins;           // field path -> where its value came from
+  std::shared_ptr<const JobSpec> spec;         // resolved
+  std::map<std::string, std::string> origins;  // field path -> where its value came from
   std::string creator;
   std::string request_id;
   JobState state = JobState::kPending;
-  std::string reason;   // UPPER_SNAKE
+  std::string reason;  // UPPER_SNAKE
   ReasonOwner reason_owner = ReasonOwner::kNone;
-  std::string message;  // one sentence
+  std::string message;   // one sentence
   int64_t revision = 0;  // grows with every change
   absl::Time create_time, update_time;
   absl::Time start_time = absl::InfiniteFuture();
@@ -138,5 +145,14 @@ struct Job {
   int32_t attempts_without_progress = 0;
   absl::Time not_before = absl::InfinitePast();  // back-off before the next attempt
 };
+
+// Clients send it back to say which version of the job they mean.
+std::string EtagOf(const Job& job);
+// The last attempt while its end_time is unset (it may be ending); null without one.
+const Attempt* OpenAttempt(const Job& job);
+bool IsEnding(const Attempt& attempt);
+const Checkpoint* NewestCheckpoint(const Job& job);  // recorded; null without one
+// "checkpoints/JOB/step-00000400-a1"
+std::string CheckpointKey(const JobId& job, int64_t step, AttemptNumber attempt);
 
 }  // namespace trainyard::coordinator
