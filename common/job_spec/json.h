@@ -1,6 +1,7 @@
 // The form in which programs exchange a job: proto messages are converted through it, the store
 // keeps it, the trainer gets it. Strict: no peers' names. Integers may be written as text, since
-// proto3's JSON writes int64 so. Values of model.config are texts, as in ModelSpec.
+// proto3's JSON writes int64 so. Values of model.config are texts, as in ModelSpec. Names and types
+// are checked here, ranges and rules by Validate: an incomplete spec comes back as it was.
 #pragma once
 
 #include <nlohmann/json.hpp>

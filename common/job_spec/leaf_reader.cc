@@ -72,12 +72,12 @@ Status ReadScalar(const Field& field, const FieldAlias* alias, const InputNode& 
     };
     if (alias != nullptr) translate(alias->values);
     translate(field.text.value_aliases);
-    if (!field.text.allowed.empty() && value.empty()) {
+    if (!interchange && !field.text.allowed.empty() && value.empty()) {
       return InvalidArgument("wants one of {}, found nothing",
                              fmt::join(field.text.allowed, " | "));
     }
     **text = std::move(value);
-    return CheckLeaf(field, leaf);
+    return interchange ? OkStatus() : CheckLeaf(field, leaf);
   }
   if (scalar.quoted && !interchange) {
     return InvalidArgument("wants {}, found {}",
@@ -90,7 +90,7 @@ Status ReadScalar(const Field& field, const FieldAlias* alias, const InputNode& 
   if (const auto* number = std::get_if<double*>(&leaf)) {
     ASSIGN_OR_RETURN(**number, ReadNumber(scalar));
   }
-  return CheckLeaf(field, leaf);
+  return interchange ? OkStatus() : CheckLeaf(field, leaf);
 }
 
 StatusOr<std::string> ConfigText(const InputNode& scalar, bool interchange) {

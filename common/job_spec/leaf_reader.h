@@ -12,7 +12,8 @@ namespace trainyard {
 
 // Stores `scalar` in `leaf` (not a map) and checks it against the field's rule. Messages name
 // neither field nor place. A peer's value is turned into ours, through `alias` (may be null) first.
-// `interchange`: an integer or number may be written as text, as proto3's JSON writes int64.
+// `interchange`: an integer or number may be written as text, as proto3's JSON writes int64, and
+// the field's rule is left to Validate, so that an incomplete spec comes back as it was.
 Status ReadScalar(const Field& field, const FieldAlias* alias, const InputNode& scalar,
                   bool interchange, const Leaf& leaf);
 

@@ -278,6 +278,7 @@ class Reader {
       job_.origins[entry_path] = options_.origin;
       job_.positions.emplace(entry_path, entry.at);
     }
+    if (options_.interchange) return;
     if (const Status rule = CheckLeaf(field, field.leaf(target)); !rule.ok()) {
       Error(node.at, path, rule);
     }

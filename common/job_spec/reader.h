@@ -36,7 +36,7 @@ struct ReadOptions {
   std::string file_name;  // for messages; empty: messages carry no place
   std::string origin = "job file";
   // The form programs exchange (json.h): no peers' names, numbers may be written as text, values
-  // of model.config are in ModelSpec's text form.
+  // of model.config are in ModelSpec's text form, ranges are left to Validate.
   bool interchange = false;
 };
 

@@ -48,6 +48,11 @@ TEST(JobSpecJson, EveryFieldOfTheTableComesBackAsItWas) {
   EXPECT_EQ(back.train.learning_rate, spec.train.learning_rate) << "to the last bit";
 }
 
+TEST(JobSpecJson, AnIncompleteSpecComesBackToo) {
+  ASSERT_OK_AND_ASSIGN(const JobSpec back, JobSpecFromJson(JobSpecToJson(JobSpec{})));
+  EXPECT_EQ(LeavesOf(back), LeavesOf(JobSpec{}));
+}
+
 TEST(JobSpecJson, HoldsDefaultsAndNoOptionalGroupThatIsNotThere) {
   const ordered_json json = JobSpecToJson(JobSpec{});
   EXPECT_EQ(json["train"]["learning_rate"], 3e-4);
