@@ -10,7 +10,7 @@ namespace trainyard::worker {
 // Shape letters: T tokens of the micro-batch, S items.
 struct Batch {
   std::vector<int32_t> token_ids_T;
-  std::vector<int32_t> target_ids_T;    // the token to predict at each place; kNoTarget: not trained
+  std::vector<int32_t> target_ids_T;  // the token to predict at each place; kNoTarget: not trained
   std::vector<int32_t> position_ids_T;  // place within the item, from 0
   std::vector<int32_t> cu_seqlens;      // [S + 1] first token of each item, then T
 
