@@ -2,7 +2,7 @@
 same ids. The recording in tokenizer/ is committed and read by worker_text_test; here it is made
 anew with the installed library, and a larger text is compared on the spot.
 
-    TRAINYARD_BUILD=build pytest tests/golden/test_tokenizer.py
+    TRAINYARD_BUILD_DIR=build pytest tests/golden/test_tokenizer.py
     python tests/golden/test_tokenizer.py        # writes tokenizer/golden.json again
 """
 
@@ -17,7 +17,7 @@ tokenizers = pytest.importorskip("tokenizers")
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
-BUILD = pathlib.Path(os.environ.get("TRAINYARD_BUILD", REPOSITORY / "build"))
+BUILD = pathlib.Path(os.environ.get("TRAINYARD_BUILD_DIR", REPOSITORY / "build"))
 
 CASES = [
     "", " ", "\n", "\n\n \n", "Hello, world!", " leading and trailing ", "don't won't I'll we've",
@@ -57,8 +57,9 @@ def test_committed_recording_is_what_the_library_makes_today():
     assert record(text, 340) == json.loads((HERE / "tokenizer/golden.json").read_text())
 
 
-@pytest.mark.parametrize("vocab_size", [512, 4096])
-def test_same_vocabulary_and_ids_on_tiny_shakespeare(tmp_path, vocab_size):
+# Other numbers of threads must give the same tokenizer.
+@pytest.mark.parametrize("vocab_size,threads", [(512, 1), (4096, 3)])
+def test_same_vocabulary_and_ids_on_tiny_shakespeare(tmp_path, vocab_size, threads):
     source = REPOSITORY.parent / "shared/data/text/tinyshakespeare.txt"
     program = BUILD / "tests/worker_text_test"
     if not source.exists():
@@ -69,7 +70,8 @@ def test_same_vocabulary_and_ids_on_tiny_shakespeare(tmp_path, vocab_size):
     (tmp_path / "text.txt").write_text(text)
     (tmp_path / "golden.json").write_text(json.dumps(record(text, vocab_size)))
     answer = subprocess.run([program, "--gtest_filter=Golden.*"], capture_output=True, text=True,
-                            env=os.environ | {"TRAINYARD_GOLDEN_DIR": str(tmp_path)})
+                            env=os.environ | {"TRAINYARD_GOLDEN_DIR": str(tmp_path),
+                                              "RAYON_NUM_THREADS": str(threads)})
     assert answer.returncode == 0 and "PASSED" in answer.stdout, answer.stdout + answer.stderr
 
 

@@ -64,34 +64,28 @@ class Progress {
   PrepareProgress now_;
 };
 
-StatusOr<Tokenizer> TrainTokenizer(const PrepareSpec& spec) {
-  TokenizerTrainer trainer;
-  Progress progress(spec, "tokenizer");
-  const int64_t bytes_max =
-      spec.tokenizer_training_bytes_max / static_cast<int64_t>(spec.train.size());
-  for (size_t s = 0; s < spec.train.size(); ++s) {
-    int64_t bytes = 0;
-    bool enough = false;
-    const Status status =
-        ReadSourceInPieces(spec.train[s], [&](std::span<const TextPiece> pieces) -> Status {
-          std::vector<std::string_view> texts;
-          for (const TextPiece& piece : pieces) {
-            if (bytes >= bytes_max) break;
-            texts.push_back(piece.text);
-            bytes += static_cast<int64_t>(piece.text.size());
-          }
-          RETURN_IF_ERROR(trainer.Feed(texts));
-          RETURN_IF_ERROR(progress.Add(pieces));
-          enough = bytes >= bytes_max;
-          return enough ? Cancelled("enough text") : OkStatus();
-        });
-    if (!status.ok() && !enough) return Annotate(status, fmt::format("data.train[{}]", s));
+Status CheckSpec(const PrepareSpec& spec) {
+  if (spec.train.empty()) return InvalidArgument("data.train is empty: there is nothing to learn");
+  if (spec.shard_tokens < 1 || spec.tokenizer_training_bytes_max < 1)
+    return InvalidArgument(
+        "prepare: shard_tokens and tokenizer_training_bytes_max must be positive");
+  return OkStatus();
+}
+
+// The manifest first, so that a run that dies halfway leaves none; then shards, whole and half.
+Status RemoveEarlierRun(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::vector<std::filesystem::path> old = {folder / kManifestName};
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    const bool ours = name.starts_with("train-") || name.starts_with("validation-");
+    if (ours && name.find(".tok") != std::string::npos) old.push_back(entry.path());
   }
-  auto tokenizer = trainer.Finish({.vocab_size = spec.vocab_size});
-  if (!tokenizer.ok())
-    return WithField(Annotate(tokenizer.status(), "tokenizer.train.vocab_size"),
-                     "tokenizer.train.vocab_size");
-  return tokenizer;
+  for (const auto& path : old) {
+    if (!error) std::filesystem::remove(path, error);
+    if (error) return ErrnoStatus(error.value(), fmt::format("cannot replace {}", path.string()));
+  }
+  return OkStatus();
 }
 
 StatusOr<int32_t> FindEndOfText(const Tokenizer& tokenizer, const std::string& asked) {
@@ -197,15 +191,41 @@ Json Totals(const Json& sources) {
 
 }  // namespace
 
+StatusOr<Tokenizer> TrainTokenizer(const PrepareSpec& spec) {
+  RETURN_IF_ERROR(CheckSpec(spec));
+  TokenizerTrainer trainer;
+  Progress progress(spec, "tokenizer");
+  const int64_t bytes_max =
+      spec.tokenizer_training_bytes_max / static_cast<int64_t>(spec.train.size());
+  for (size_t s = 0; s < spec.train.size(); ++s) {
+    int64_t bytes = 0;
+    bool enough = false;
+    const Status status =
+        ReadSourceInPieces(spec.train[s], [&](std::span<const TextPiece> pieces) -> Status {
+          std::vector<std::string_view> texts;
+          for (const TextPiece& piece : pieces) {
+            if (bytes >= bytes_max) break;
+            texts.push_back(piece.text);
+            bytes += static_cast<int64_t>(piece.text.size());
+          }
+          RETURN_IF_ERROR(trainer.Feed(texts));
+          RETURN_IF_ERROR(progress.Add(pieces));
+          enough = bytes >= bytes_max;
+          return enough ? Cancelled("enough text") : OkStatus();
+        });
+    if (!status.ok() && !enough) return Annotate(status, fmt::format("data.train[{}]", s));
+  }
+  auto tokenizer = trainer.Finish({.vocab_size = spec.vocab_size});
+  if (!tokenizer.ok())
+    return WithField(Annotate(tokenizer.status(), "tokenizer.train.vocab_size"),
+                     "tokenizer.train.vocab_size");
+  return tokenizer;
+}
+
 StatusOr<std::string> Prepare(const PrepareSpec& spec) {
-  if (spec.train.empty()) return InvalidArgument("data.train is empty: there is nothing to learn");
-  if (spec.shard_tokens < 1 || spec.tokenizer_training_bytes_max < 1)
-    return InvalidArgument(
-        "prepare: shard_tokens and tokenizer_training_bytes_max must be positive");
+  RETURN_IF_ERROR(CheckSpec(spec));
   RETURN_IF_ERROR(MakeFolders(spec.folder));
-  std::error_code gone;
-  std::filesystem::remove(spec.folder / kManifestName, gone);
-  if (gone) return ErrnoStatus(gone.value(), fmt::format("cannot replace {}", kManifestName));
+  RETURN_IF_ERROR(RemoveEarlierRun(spec.folder));
 
   auto tokenizer =
       spec.tokenizer_json.empty() ? TrainTokenizer(spec) : Tokenizer::Load(spec.tokenizer_json);

@@ -45,7 +45,7 @@ struct PrepareSpec {
   // Which token ends documents. Empty: <|endoftext|>, or the first of the well-known ones the
   // tokenizer has (kEndOfTextNames in prepare.cc).
   std::string end_of_text;
-  std::filesystem::path folder;  // made if absent; files of the same names are replaced
+  std::filesystem::path folder;  // made if absent; what an earlier run left there is removed
 
   // Bounds. A tokenizer is trained on so many bytes of text at most, each source having an equal
   // part.
@@ -61,6 +61,10 @@ constexpr char kManifestName[] = "prepared.json";
 // Returns the manifest's text, which is also in the folder. On error the folder holds no manifest
 // of this run. InvalidArgument names the file or field at fault.
 StatusOr<std::string> Prepare(const PrepareSpec& spec);
+
+// The tokenizer Prepare would train for this spec (train sources, vocab_size, on_progress):
+// `trainyard tokenizer train`. Writes nothing.
+StatusOr<Tokenizer> TrainTokenizer(const PrepareSpec& spec);
 
 // What a prepared folder holds, checked: every shard's contents, the tokenizer's hash, and that the
 // manifest is about them.

@@ -105,6 +105,18 @@ TEST_F(PrepareTest, EndsShardsBetweenDocuments) {
   EXPECT_THAT(Texts(data, data.train[0]), testing::ElementsAre(Lines(200), Lines(50) + "été\n"));
 }
 
+TEST_F(PrepareTest, LeavesNothingOfAnEarlierRun) {
+  PrepareSpec spec = SmallSpec();
+  spec.shard_tokens = 100;
+  ASSERT_OK(Prepare(spec));
+  ASSERT_OK(WriteFileAtomically(spec.folder / "train-000-00000.tok.tmp-1", "half"));
+  ASSERT_TRUE(std::filesystem::exists(spec.folder / "train-000-00001.tok"));
+  ASSERT_OK(Prepare(SmallSpec()));
+  EXPECT_FALSE(std::filesystem::exists(spec.folder / "train-000-00001.tok"));
+  EXPECT_FALSE(std::filesystem::exists(spec.folder / "train-000-00000.tok.tmp-1"));
+  EXPECT_OK(OpenPrepared(spec.folder));
+}
+
 TEST_F(PrepareTest, TakesATokenizerThatIsThere) {
   ASSERT_OK(Prepare(SmallSpec("one")));
   PrepareSpec spec = SmallSpec("two");
@@ -140,6 +152,7 @@ TEST_F(PrepareTest, TrainsATokenizerOnABoundedPartOfTheText) {
   PrepareSpec spec = SmallSpec();
   spec.tokenizer_training_bytes_max = 2;  // one batch of each source
   EXPECT_OK(Prepare(spec));
+  EXPECT_EQ(TrainTokenizer(spec)->json(), *ReadFile(spec.folder / "tokenizer.json"));
 }
 
 TEST_F(PrepareTest, ADamagedFolderIsRefusedByName) {
@@ -182,7 +195,7 @@ TEST_F(PrepareTest, PreparesRealTextAndGivesItBack) {
   if (!std::filesystem::exists(play)) GTEST_SKIP() << play << " is not there";
   PrepareSpec spec;
   spec.train = {{.files = {FileAt(play)}},
-                {.files = {FileAt(kData / "wikitext-2/train.txt.gz")}, .weight = 2}};
+                {.files = {FileAt(kData / "wikitext-2/test.txt")}, .weight = 2}};
   spec.validation = {{.files = {FileAt(kData / "wikitext-2/valid.txt")}}};
   spec.folder = folder_.path() / "real";
   ASSERT_OK(Prepare(spec));

@@ -131,6 +131,8 @@ TEST_F(TextReader, NamesTheLineAndKeyOfBadJsonl) {
                                                  HasSubstr("a.jsonl:1: the line is a JSON array")));
   EXPECT_THAT(Read("a.jsonl", good + "{\"text\": \n"),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("a.jsonl:2: not JSON")));
+  const std::string deep = std::string(1 << 20, '[') + std::string(1 << 20, ']');
+  EXPECT_THAT(Read("a.jsonl", deep), StatusIs(StatusCode::kInvalidArgument, HasSubstr("array")));
   EXPECT_THAT(Read("a.jsonl", "{\"text\": \"\\ud800\"}\n"),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("a.jsonl:1:")));
 }

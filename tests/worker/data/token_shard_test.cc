@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include "common/rng.h"
 #include "tests/support/status_matchers.h"
@@ -71,9 +72,10 @@ class DamagedShard : public testing::Test {
     ASSERT_OK(TokenShard::Open(path_));
   }
   Status OpenWith(std::string_view bytes) {
-    // Written as it is: syncing thousands of files would take minutes.
-    const UniqueFd fd(::open(path_.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC));
+    // In place: replacing thousands of files atomically would take minutes.
+    const UniqueFd fd(::open(path_.c_str(), O_WRONLY | O_CLOEXEC));
     EXPECT_OK(WriteAll(fd.get(), bytes, "the damaged shard"));
+    EXPECT_EQ(::ftruncate(fd.get(), static_cast<off_t>(bytes.size())), 0);
     return TokenShard::Open(path_).status();
   }
   std::string Flipped(size_t byte, int bit) const {
