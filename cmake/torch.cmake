@@ -9,8 +9,14 @@ if(NOT EXISTS ${_torch}/lib/libtorch_cpu.so)
   message(FATAL_ERROR "no libtorch_cpu.so under ${_torch}/lib; run scripts/setup")
 endif()
 
+# The wheel's headers bring a newer fmt, whose library it does not bring: the system's comes first.
+find_path(TRAINYARD_FMT_INCLUDE fmt/format.h REQUIRED)
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/gen/system_fmt)
+file(CREATE_LINK ${TRAINYARD_FMT_INCLUDE}/fmt ${CMAKE_BINARY_DIR}/gen/system_fmt/fmt SYMBOLIC)
+
 add_library(trainyard_torch INTERFACE)
-target_include_directories(trainyard_torch SYSTEM INTERFACE ${_torch}/include)
+target_include_directories(trainyard_torch SYSTEM INTERFACE
+  ${CMAKE_BINARY_DIR}/gen/system_fmt ${_torch}/include)
 # The wheel's libgomp is the only OpenMP in the process: no -fopenmp anywhere.
 target_link_libraries(trainyard_torch INTERFACE
   ${_torch}/lib/libtorch_cpu.so ${_torch}/lib/libc10.so)

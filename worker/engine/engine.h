@@ -1,5 +1,5 @@
-// An engine: one model, its optimiser, and the verbs the job loops use. The only face of model, ops,
-// optim and parallel; the loops above it know no kernel, device or mesh.
+// An engine: one model, its optimiser, and the verbs the job loops use. The only face of model,
+// ops, optim and parallel; the loops above it know no kernel, device or mesh.
 //
 // Not thread-safe. Every verb returns errors as Status (one wrapper catches what torch throws).
 #pragma once
@@ -66,7 +66,7 @@ struct SampleOptions {
   int64_t top_k = 0;         // 0: off
   double top_p = 1.0;
   uint64_t seed = 42;
-  std::vector<int32_t> stop_ids;
+  std::vector<int32_t> stop_ids = {};
 };
 
 class Engine {

@@ -1,10 +1,9 @@
-// A model's shape, read from and written to a Hugging Face config.json. A family is a row of choices
-// (family_table in config.cc), not a subclass.
+// A model's shape, read from and written to a Hugging Face config.json. A family is a row of
+// choices (family_table in config.cc), not a subclass.
 #pragma once
 
-#include <nlohmann/json.hpp>
-
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "common/status.h"
@@ -43,6 +42,11 @@ struct ModelConfig {
 // InvalidArgument naming the key and the rule when something is missing or does not fit
 // (heads not dividing the width, unknown model_type, unsupported rope_scaling, ...).
 StatusOr<ModelConfig> ModelConfigFromJson(const nlohmann::json& config);
+// The same rules for a config that was written in code; Create and FromJson call it.
+Status ValidateModelConfig(const ModelConfig& config);
+// `config` with its family's row filled in (norm, position, mlp, biases); InvalidArgument for an
+// unknown model_type.
+StatusOr<ModelConfig> WithFamily(ModelConfig config);
 // What transformers' AutoModelForCausalLM.from_pretrained needs.
 nlohmann::ordered_json ModelConfigToJson(const ModelConfig& config);
 

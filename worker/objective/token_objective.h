@@ -15,13 +15,13 @@ namespace trainyard::worker {
 // Per trained token, in batch order. N: trained tokens of the micro-batch.
 struct TokenSignals {
   std::span<const float> logprob_N;  // natural log of the target's probability
-  std::span<const float> entropy_N;  // nats
+  std::span<const float> entropy_N;  // nats; empty when coefficients_known_beforehand()
 };
 
 struct TokenGradients {
-  double loss_sum = 0;                // this micro-batch's part of the global loss
-  std::vector<float> d_logprob_N;     // d loss / d logprob
-  std::vector<float> d_entropy_N;     // empty: zero
+  double loss_sum = 0;             // this micro-batch's part of the global loss
+  std::vector<float> d_logprob_N;  // d loss / d logprob
+  std::vector<float> d_entropy_N;  // empty: zero
 };
 
 class TokenObjective {

@@ -1,0 +1,63 @@
+// Batches and models that are small enough to check.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "worker/data/batch.h"
+#include "worker/model/config.h"
+
+namespace trainyard::worker {
+
+using Item = std::vector<int32_t>;
+
+// Every token's target is the next one of its item; the last is not trained.
+inline Batch Pack(const std::vector<Item>& items) {
+  Batch batch;
+  batch.cu_seqlens.push_back(0);
+  for (const Item& item : items) {
+    for (size_t i = 0; i < item.size(); ++i) {
+      batch.token_ids_T.push_back(item[i]);
+      batch.target_ids_T.push_back(i + 1 < item.size() ? item[i + 1] : kNoTarget);
+      batch.position_ids_T.push_back(static_cast<int32_t>(i));
+    }
+    batch.cu_seqlens.push_back(static_cast<int32_t>(batch.token_ids_T.size()));
+  }
+  return batch;
+}
+
+// `length` ids that look like noise, the same for the same `salt`.
+inline Item NoiseItem(int64_t length, int64_t vocab, uint32_t salt) {
+  Item item;
+  uint32_t state = salt * 2654435761U + 12345U;
+  for (int64_t i = 0; i < length; ++i) {
+    state = state * 1664525U + 1013904223U;
+    item.push_back(static_cast<int32_t>((state >> 8) % static_cast<uint32_t>(vocab)));
+  }
+  return item;
+}
+
+inline ModelConfig TinyLlama() {
+  ModelConfig config;
+  config.model_type = "llama";
+  config.vocab_size = 37;
+  config.hidden_size = 24;
+  config.layers = 2;
+  config.heads = 4;
+  config.kv_heads = 2;
+  config.head_width = 6;
+  config.mlp_width = 40;
+  config.max_positions = 64;
+  return config;
+}
+
+inline ModelConfig TinyGpt2() {
+  ModelConfig config = TinyLlama();
+  config.model_type = "gpt2";
+  config.kv_heads = config.heads;
+  config.mlp_width = 96;
+  config.tie_embeddings = true;
+  return config;
+}
+
+}  // namespace trainyard::worker

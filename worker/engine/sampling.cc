@@ -1,0 +1,82 @@
+#include "worker/engine/sampling.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+namespace trainyard::worker {
+namespace {
+
+Choice Greedy(std::span<const float> logit_V) {
+  const auto best = std::max_element(logit_V.begin(), logit_V.end());
+  double sum = 0;
+  for (const float logit : logit_V) sum += std::exp(static_cast<double>(logit) - *best);
+  return {.token = static_cast<int32_t>(best - logit_V.begin()),
+          .logprob = static_cast<float>(-std::log(sum))};
+}
+
+// Ids from likeliest to least likely, cut to the first `keep`.
+std::vector<int32_t> Likeliest(const std::vector<double>& p_V, size_t keep) {
+  std::vector<int32_t> ids(p_V.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  const auto likelier = [&](int32_t a, int32_t b) {
+    const double p_a = p_V[static_cast<size_t>(a)], p_b = p_V[static_cast<size_t>(b)];
+    return p_a != p_b ? p_a > p_b : a < b;
+  };
+  std::partial_sort(ids.begin(), ids.begin() + static_cast<int64_t>(keep), ids.end(), likelier);
+  ids.resize(keep);
+  return ids;
+}
+
+}  // namespace
+
+Choice ChooseToken(std::span<const float> logit_V, const SampleOptions& options, double uniform) {
+  if (options.temperature == 0) return Greedy(logit_V);
+  const double max = *std::max_element(logit_V.begin(), logit_V.end());
+  std::vector<double> p_V(logit_V.size());
+  double sum = 0;
+  for (size_t i = 0; i < p_V.size(); ++i) {
+    p_V[i] = std::exp((logit_V[i] - max) / options.temperature);
+    sum += p_V[i];
+  }
+  for (double& p : p_V) p /= sum;
+
+  const size_t keep =
+      options.top_k > 0 ? std::min(p_V.size(), static_cast<size_t>(options.top_k)) : p_V.size();
+  std::vector<int32_t> ids = Likeliest(p_V, keep);
+  double kept = 0;
+  for (const int32_t id : ids) kept += p_V[static_cast<size_t>(id)];
+  // Top-p is a share of what top-k left.
+  double mass = 0;
+  size_t count = 0;
+  while (count < ids.size() && (count == 0 || mass < options.top_p * kept)) {
+    mass += p_V[static_cast<size_t>(ids[count++])];
+  }
+  ids.resize(count);
+
+  double left = uniform * mass;
+  size_t pick = 0;
+  while (pick + 1 < ids.size() && left >= p_V[static_cast<size_t>(ids[pick])]) {
+    left -= p_V[static_cast<size_t>(ids[pick++])];
+  }
+  return {.token = ids[pick],
+          .logprob = static_cast<float>(std::log(p_V[static_cast<size_t>(ids[pick])]))};
+}
+
+Status CheckSampleOptions(const SampleOptions& options) {
+  if (options.max_new_tokens < 0) {
+    return InvalidArgument("max_new_tokens must be 0 or more, got {}", options.max_new_tokens);
+  }
+  if (!(options.temperature >= 0) || std::isinf(options.temperature)) {
+    return InvalidArgument("temperature must be 0 (greedy) or more, got {}", options.temperature);
+  }
+  if (options.top_k < 0)
+    return InvalidArgument("top_k must be 0 (off) or more, got {}", options.top_k);
+  if (!(options.top_p > 0 && options.top_p <= 1)) {
+    return InvalidArgument("top_p must be above 0 and at most 1, got {}", options.top_p);
+  }
+  return OkStatus();
+}
+
+}  // namespace trainyard::worker

@@ -1,0 +1,126 @@
+#include "worker/model/layout.h"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <utility>
+
+#include "common/require.h"
+
+namespace trainyard::worker {
+namespace {
+
+// Collects specs in order and gives each its offset.
+class LayoutWriter {
+ public:
+  explicit LayoutWriter(const ModelConfig& config) : config_(config), names_(NamesOf(config)) {}
+
+  void Add(std::string name, std::vector<int64_t> shape, Init init) {
+    int64_t count = 1;
+    for (const int64_t dim : shape) count *= dim;
+    specs_.push_back({std::move(name), std::move(shape), init, next_, count});
+    next_ += count;
+  }
+  void AddNorm(const std::string& name) {
+    Add(name + ".weight", {config_.hidden_size}, Init::kOne);
+    if (config_.norm == NormKind::kLayer) Add(name + ".bias", {config_.hidden_size}, Init::kZero);
+  }
+  // Weights first, then biases, so that neighbours stay neighbours.
+  void AddLinears(const std::vector<std::pair<std::string, int64_t>>& out_of_name, int64_t in,
+                  Init init) {
+    for (const auto& [name, out] : out_of_name) {
+      const auto shape = names_.linear_is_in_out ? std::vector{in, out} : std::vector{out, in};
+      Add(name + ".weight", shape, init);
+    }
+    if (!config_.biases) return;
+    for (const auto& [name, out] : out_of_name) Add(name + ".bias", {out}, Init::kZero);
+  }
+  void AddBlock(int64_t layer);
+
+  std::vector<ParameterSpec> specs_;
+
+ private:
+  const ModelConfig& config_;
+  const NameMap& names_;
+  int64_t next_ = 0;
+};
+
+void LayoutWriter::AddBlock(int64_t layer) {
+  const auto in_block = [&](const std::string& name) { return names_.InBlock(layer, name); };
+  const int64_t width = config_.hidden_size;
+  const int64_t q_width = config_.heads * config_.head_width;
+  const int64_t kv_width = config_.kv_heads * config_.head_width;
+
+  AddNorm(in_block(names_.attention_norm));
+  if (names_.qkv.size() == 1) {
+    AddLinears({{in_block(names_.qkv[0]), q_width + 2 * kv_width}}, width, Init::kNormal);
+  } else {
+    AddLinears({{in_block(names_.qkv[0]), q_width},
+                {in_block(names_.qkv[1]), kv_width},
+                {in_block(names_.qkv[2]), kv_width}},
+               width, Init::kNormal);
+  }
+  AddLinears({{in_block(names_.attention_out), width}}, q_width, Init::kResidual);
+
+  AddNorm(in_block(names_.mlp_norm));
+  std::vector<std::pair<std::string, int64_t>> mlp_in;
+  for (const auto& name : names_.mlp_in) mlp_in.emplace_back(in_block(name), config_.mlp_width);
+  AddLinears(mlp_in, width, Init::kNormal);
+  AddLinears({{in_block(names_.mlp_out), width}}, config_.mlp_width, Init::kResidual);
+}
+
+}  // namespace
+
+std::string NameMap::InBlock(int64_t layer, const std::string& name) const {
+  return fmt::format(fmt::runtime(block), layer) + "." + name;
+}
+
+const NameMap& NamesOf(const ModelConfig& config) {
+  static const std::map<std::string, NameMap> kMaps = {
+      {"llama",
+       {.token_embedding = "model.embed_tokens.weight",
+        .position_embedding = "",
+        .final_norm = "model.norm",
+        .head = "lm_head.weight",
+        .block = "model.layers.{}",
+        .attention_norm = "input_layernorm",
+        .mlp_norm = "post_attention_layernorm",
+        .qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
+        .attention_out = "self_attn.o_proj",
+        .mlp_in = {"mlp.gate_proj", "mlp.up_proj"},
+        .mlp_out = "mlp.down_proj"}},
+      {"gpt2",
+       {.token_embedding = "transformer.wte.weight",
+        .position_embedding = "transformer.wpe.weight",
+        .final_norm = "transformer.ln_f",
+        .head = "lm_head.weight",
+        .block = "transformer.h.{}",
+        .attention_norm = "ln_1",
+        .mlp_norm = "ln_2",
+        .qkv = {"attn.c_attn"},
+        .attention_out = "attn.c_proj",
+        .mlp_in = {"mlp.c_fc"},
+        .mlp_out = "mlp.c_proj",
+        .linear_is_in_out = true}},
+  };
+  const auto found = kMaps.find(config.model_type);
+  REQUIRE(found != kMaps.end());  // ModelConfigFromJson and Validate let no other type through
+  return found->second;
+}
+
+std::vector<ParameterSpec> ParameterLayout(const ModelConfig& config) {
+  const NameMap& names = NamesOf(config);
+  LayoutWriter writer(config);
+  writer.Add(names.token_embedding, {config.vocab_size, config.hidden_size}, Init::kNormal);
+  if (config.position == PositionKind::kLearned) {
+    writer.Add(names.position_embedding, {config.max_positions, config.hidden_size}, Init::kNormal);
+  }
+  for (int64_t layer = 0; layer < config.layers; ++layer) writer.AddBlock(layer);
+  writer.AddNorm(names.final_norm);
+  if (!config.tie_embeddings) {
+    writer.Add(names.head, {config.vocab_size, config.hidden_size}, Init::kNormal);
+  }
+  return std::move(writer.specs_);
+}
+
+}  // namespace trainyard::worker

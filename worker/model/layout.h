@@ -1,0 +1,45 @@
+// Where each parameter lies in the flat buffers: the one list that weights, gradients, moments and
+// checkpoints share. Names and shapes are those of a Hugging Face checkpoint of the family; a tied
+// head is not listed twice.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "worker/model/config.h"
+
+namespace trainyard::worker {
+
+enum class Init { kNormal, kResidual, kOne, kZero };
+
+struct ParameterSpec {
+  std::string name;
+  std::vector<int64_t> shape;
+  Init init = Init::kNormal;
+  int64_t first = 0;  // offset in the flat buffers, elements
+  int64_t count = 0;
+
+  bool decays() const { return shape.size() >= 2; }
+};
+
+// A family's names. "{}" in `block` is the layer's number; the rest follow the block's prefix.
+struct NameMap {
+  std::string token_embedding, position_embedding, final_norm, head;
+  std::string block;
+  std::string attention_norm, mlp_norm;
+  std::vector<std::string> qkv;  // one tensor that packs all three, or three
+  std::string attention_out;
+  std::vector<std::string> mlp_in;  // gate and up, or one
+  std::string mlp_out;
+  bool linear_is_in_out = false;  // GPT-2's Conv1D stores [in, out]
+
+  std::string InBlock(int64_t layer, const std::string& name) const;
+};
+const NameMap& NamesOf(const ModelConfig& config);
+
+// Offsets are dense and in list order. Tensors that are multiplied together (q, k, v; gate, up)
+// are neighbours, so that one product serves them.
+std::vector<ParameterSpec> ParameterLayout(const ModelConfig& config);
+
+}  // namespace trainyard::worker

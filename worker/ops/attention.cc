@@ -1,0 +1,129 @@
+#include "worker/ops/attention.h"
+
+#include <cmath>
+#include <limits>
+#include <tuple>
+
+namespace trainyard::worker {
+namespace {
+
+// Neighbouring items of one length, which one ATen call can take together.
+struct Run {
+  int64_t first_token = 0;
+  int64_t items = 0;
+  int64_t length = 0;
+};
+
+std::vector<Run> RunsOf(const std::vector<int32_t>& cu_seqlens) {
+  std::vector<Run> runs;
+  for (size_t i = 0; i + 1 < cu_seqlens.size(); ++i) {
+    const int64_t length = cu_seqlens[i + 1] - cu_seqlens[i];
+    if (runs.empty() || runs.back().length != length) {
+      runs.push_back({.first_token = cu_seqlens[i], .items = 0, .length = length});
+    }
+    ++runs.back().items;
+  }
+  return runs;
+}
+
+// A run's part of a [T, heads * H] tensor, as [items, heads, length, H] without a copy.
+Tensor HeadsOf(const Tensor& x, const Run& run, int64_t first_head, int64_t heads, int64_t width) {
+  return x.narrow(0, run.first_token, run.items * run.length)
+      .narrow(1, first_head * width, heads * width)
+      .view({run.items, run.length, heads, width})
+      .transpose(1, 2);
+}
+
+struct Packed {
+  Tensor query_SQTH, key_SKTH, value_SKTH;
+};
+
+Packed Split(const Tensor& qkv_TE, const Run& run, const AttentionShape& shape) {
+  return {HeadsOf(qkv_TE, run, 0, shape.heads, shape.width),
+          HeadsOf(qkv_TE, run, shape.heads, shape.kv_heads, shape.width),
+          HeadsOf(qkv_TE, run, shape.heads + shape.kv_heads, shape.kv_heads, shape.width)};
+}
+
+// One key head for every query head.
+Tensor Repeat(const Tensor& x_SKTH, const AttentionShape& shape) {
+  if (shape.kv_heads == shape.heads) return x_SKTH;
+  return x_SKTH.repeat_interleave(shape.heads / shape.kv_heads, 1);
+}
+
+// The transpose of Repeat: the gradients of a key head's query heads add up.
+Tensor Gather(const Tensor& dx_SQTH, const AttentionShape& shape) {
+  if (shape.kv_heads == shape.heads) return dx_SQTH;
+  return dx_SQTH.unflatten(1, {shape.kv_heads, shape.heads / shape.kv_heads}).sum(2);
+}
+
+}  // namespace
+
+Tensor AttentionForward(const Tensor& qkv_TE, const std::vector<int32_t>& cu_seqlens,
+                        const AttentionShape& shape, AttentionSaved& saved) {
+  const Tensor wide_TE = Widen(qkv_TE);
+  Tensor out_TO = at::empty({qkv_TE.size(0), shape.heads * shape.width}, wide_TE.options());
+  saved.logsumexp_of_run.clear();
+  for (const Run& run : RunsOf(cu_seqlens)) {
+    const Packed in = Split(wide_TE, run, shape);
+    const auto [run_out_SQTH, logsumexp_SQT] = at::_scaled_dot_product_flash_attention_for_cpu(
+        in.query_SQTH, Repeat(in.key_SKTH, shape), Repeat(in.value_SKTH, shape),
+        /*dropout_p=*/0.0, /*is_causal=*/true);
+    HeadsOf(out_TO, run, 0, shape.heads, shape.width).copy_(run_out_SQTH);
+    saved.logsumexp_of_run.push_back(logsumexp_SQT);
+  }
+  saved.out_TO = out_TO.to(qkv_TE.scalar_type());
+  return saved.out_TO;
+}
+
+Tensor AttentionBackward(const Tensor& dout_TO, const Tensor& qkv_TE,
+                         const std::vector<int32_t>& cu_seqlens, const AttentionShape& shape,
+                         const AttentionSaved& saved) {
+  const Tensor wide_TE = Widen(qkv_TE);
+  const Tensor wide_dout_TO = Widen(dout_TO);
+  const Tensor wide_out_TO = Widen(saved.out_TO);
+  Tensor dqkv_TE = at::empty_like(wide_TE);
+  const auto runs = RunsOf(cu_seqlens);
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const Packed in = Split(wide_TE, runs[i], shape);
+    const auto [dquery_SQTH, dkey_SQTH, dvalue_SQTH] =
+        at::_scaled_dot_product_flash_attention_for_cpu_backward(
+            HeadsOf(wide_dout_TO, runs[i], 0, shape.heads, shape.width), in.query_SQTH,
+            Repeat(in.key_SKTH, shape), Repeat(in.value_SKTH, shape),
+            HeadsOf(wide_out_TO, runs[i], 0, shape.heads, shape.width), saved.logsumexp_of_run[i],
+            /*dropout_p=*/0.0, /*is_causal=*/true);
+    const Packed out = Split(dqkv_TE, runs[i], shape);
+    out.query_SQTH.copy_(dquery_SQTH);
+    out.key_SKTH.copy_(Gather(dkey_SQTH, shape));
+    out.value_SKTH.copy_(Gather(dvalue_SQTH, shape));
+  }
+  return dqkv_TE.to(qkv_TE.scalar_type());
+}
+
+Tensor AttentionDecode(const Tensor& qkv_TE, int64_t length, const AttentionShape& shape,
+                       const KvLayer& cache) {
+  const int64_t added = qkv_TE.size(0);
+  const int64_t seen = length + added;
+  const int64_t group = shape.heads / shape.kv_heads;
+  const Packed in = Split(qkv_TE, {.first_token = 0, .items = 1, .length = added}, shape);
+  cache.keys_PKH.narrow(0, length, added).copy_(in.key_SKTH[0].transpose(0, 1));
+  cache.values_PKH.narrow(0, length, added).copy_(in.value_SKTH[0].transpose(0, 1));
+
+  // The query heads of a key head are stacked, [K, group T, H], so that one product serves them.
+  const Tensor query_KTH =
+      Widen(in.query_SQTH[0]).reshape({shape.kv_heads, group * added, shape.width});
+  const Tensor key_KPH = Widen(cache.keys_PKH.narrow(0, 0, seen)).transpose(0, 1);
+  const Tensor value_KPH = Widen(cache.values_PKH.narrow(0, 0, seen)).transpose(0, 1);
+  Tensor score_KTP = at::bmm(query_KTH, key_KPH.transpose(1, 2));
+  score_KTP.div_(std::sqrt(static_cast<double>(shape.width)));
+  const Tensor future_TP =
+      at::ones({added, seen}, score_KTP.options().dtype(at::kBool)).triu(length + 1);
+  score_KTP.view({shape.heads, added, seen})
+      .masked_fill_(future_TP, -std::numeric_limits<double>::infinity());
+  const Tensor out_KTH = at::bmm(at::softmax(score_KTP, -1), value_KPH);
+  return out_KTH.view({shape.heads, added, shape.width})
+      .transpose(0, 1)
+      .reshape({added, shape.heads * shape.width})
+      .to(qkv_TE.scalar_type());
+}
+
+}  // namespace trainyard::worker

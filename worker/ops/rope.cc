@@ -1,0 +1,56 @@
+#include "worker/ops/rope.h"
+
+#include <cmath>
+
+namespace trainyard::worker {
+namespace {
+
+template <class Real>
+void Fill(int64_t positions, int64_t half, double theta, RopeTable& table) {
+  auto* cosines = table.cos_PH.mutable_data_ptr<Real>();
+  auto* sines = table.sin_PH.mutable_data_ptr<Real>();
+  for (int64_t i = 0; i < half; ++i) {
+    const Real exponent = static_cast<Real>(2 * i) / static_cast<Real>(2 * half);
+    const Real frequency = Real{1} / std::pow(static_cast<Real>(theta), exponent);
+    for (int64_t p = 0; p < positions; ++p) {
+      const Real angle = static_cast<Real>(p) * frequency;
+      cosines[p * half + i] = std::cos(angle);
+      sines[p * half + i] = std::sin(angle);
+    }
+  }
+}
+
+// (a, b) -> (a cos - b sin, b cos + a sin), for the halves of every head.
+void Rotate(const Tensor& x_TNH, const RopeTable& rope, double direction) {
+  const int64_t half = x_TNH.size(2) / 2;
+  const auto type = x_TNH.scalar_type();
+  const Tensor cos_T1H = rope.cos_PH.unsqueeze(1);
+  const Tensor sin_T1H = rope.sin_PH.unsqueeze(1) * direction;
+  const Tensor first_TNH = x_TNH.narrow(2, 0, half);
+  const Tensor second_TNH = x_TNH.narrow(2, half, half);
+  const Tensor a_TNH = Widen(first_TNH);
+  const Tensor b_TNH = Widen(second_TNH);
+  const Tensor rotated_TNH = (a_TNH * cos_T1H).addcmul_(b_TNH, sin_T1H, /*value=*/-1);
+  second_TNH.copy_((b_TNH * cos_T1H).addcmul_(a_TNH, sin_T1H).to(type));
+  first_TNH.copy_(rotated_TNH.to(type));
+}
+
+}  // namespace
+
+RopeTable MakeRopeTable(int64_t positions, int64_t width, double theta, at::ScalarType type) {
+  const int64_t half = width / 2;
+  const auto wide = WideType(type);
+  RopeTable table{at::empty({positions, half}, wide), at::empty({positions, half}, wide)};
+  if (wide == at::kDouble) {
+    Fill<double>(positions, half, theta, table);
+  } else {
+    Fill<float>(positions, half, theta, table);
+  }
+  return table;
+}
+
+void RopeForward(const Tensor& x_TNH, const RopeTable& rope) { Rotate(x_TNH, rope, 1.0); }
+
+void RopeBackward(const Tensor& dx_TNH, const RopeTable& rope) { Rotate(dx_TNH, rope, -1.0); }
+
+}  // namespace trainyard::worker
