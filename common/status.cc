@@ -56,6 +56,7 @@ Status ErrnoStatus(int error, std::string_view what) {
   switch (error) {
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:
       return Status(StatusCode::kResourceExhausted, message);
     case ENOENT:
       return Status(StatusCode::kNotFound, message);

@@ -71,8 +71,8 @@ std::string FieldOf(const Status& status);
 // The same error with `where: ` in front of its message; OK stays OK.
 Status Annotate(const Status& status, std::string_view where);
 
-// A Status for errno: ENOSPC and EDQUOT are ResourceExhausted, ENOENT is NotFound, EACCES and EPERM
-// PermissionDenied, anything else Internal.
+// A Status for errno: ENOSPC, EDQUOT and EFBIG are ResourceExhausted, ENOENT is NotFound, EACCES
+// and EPERM PermissionDenied, anything else Internal.
 Status ErrnoStatus(int error, std::string_view what);
 
 }  // namespace trainyard

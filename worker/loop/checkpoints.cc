@@ -1,0 +1,117 @@
+#include "worker/loop/checkpoints.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/files.h"
+#include "worker/loop/outcome.h"
+
+namespace trainyard::worker {
+namespace {
+
+// Where the folder of this key lies on this machine.
+StatusOr<std::filesystem::path> FolderOf(const RankContext& context, const std::string& key) {
+  ASSIGN_OR_RETURN(const std::optional<std::filesystem::path> folder,
+                   context.blobs->LocalPath(key));
+  if (!folder.has_value()) {
+    return Unimplemented("checkpoints in a BlobStore that is not a folder of this machine");
+  }
+  return *folder;
+}
+
+// The reason a full disk has here; elsewhere ResourceExhausted is memory.
+Status WithDiskReason(Status status) {
+  if (status.code() != StatusCode::kResourceExhausted) return status;
+  return WithReason(std::move(status), kDiskFull);
+}
+
+StatusOr<link::WrittenCheckpoint> Write(const RankContext& context,
+                                        const CheckpointContents& contents) {
+  const std::string key = CheckpointKey(context, contents.state.step);
+  ASSIGN_OR_RETURN(const std::filesystem::path folder, FolderOf(context, key));
+  RETURN_IF_ERROR(MakeFolders(folder.parent_path()));
+  ASSIGN_OR_RETURN(const WrittenCheckpoint written, WriteCheckpoint(folder, contents));
+  return link::WrittenCheckpoint{.step = contents.state.step,
+                                 .key = key,
+                                 .manifest_digest = written.manifest_digest,
+                                 .size_bytes = written.total_bytes};
+}
+
+}  // namespace
+
+std::string CheckpointKey(const RankContext& context, int64_t step) {
+  return fmt::format("checkpoints/{}/{}", context.job.value,
+                     CheckpointFolderName(step, context.attempt));
+}
+
+Status SaveCheckpoint(const RankContext& context, Engine& engine, CheckpointContents contents) {
+  context.link->SetPhase(link::Phase::kSaving);
+  const int64_t step = contents.state.step;
+  const absl::Duration begin = context.clock->Elapsed();
+  contents.parameters = engine.Parameters();
+  contents.model_config = ModelConfigToJson(engine.config());
+  const StatusOr<link::WrittenCheckpoint> written = Write(context, contents);
+  if (!written.ok()) {
+    const std::string what = fmt::format("the checkpoint of step {} is not written: {}", step,
+                                         MessageOf(written.status()));
+    spdlog::error("step={} {}", step, what);
+    context.link->ReportCheckpointFailure({.step = step, .message = what});
+    context.link->Event("CHECKPOINT_FAILED", what);
+    return WithDiskReason(written.status());
+  }
+  const double seconds = absl::ToDoubleSeconds(context.clock->Elapsed() - begin);
+  context.link->Metrics(step, {{"step_phase_seconds/checkpoint", seconds}});
+  spdlog::info("step={} checkpoint={} megabytes={:.1f} seconds={:.2f}", step, written->key,
+               static_cast<double>(written->size_bytes) / 1e6, seconds);
+  context.link->ReportCheckpoint(*written);
+  return OkStatus();
+}
+
+StatusOr<TrainingState> LoadCheckpoint(const RankContext& context, const link::ResumePoint& from,
+                                       std::string_view engine_name, Engine& engine,
+                                       const TrainingState& expected) {
+  ASSIGN_OR_RETURN(const std::filesystem::path folder, FolderOf(context, from.key));
+  StatusOr<TrainingState> state =
+      ReadCheckpoint(folder, from.manifest_digest, engine_name, engine.Parameters());
+  if (!state.ok()) {
+    const Status error = Annotate(state.status(), "checkpoint " + from.key);
+    const bool damaged =
+        absl::IsDataLoss(error) || absl::IsNotFound(error) || absl::IsInternal(error);
+    return damaged ? WithReason(error, kCheckpointDamaged) : error;
+  }
+  const auto same = [&](std::string_view what, const std::string& found,
+                        const std::string& wanted) -> Status {
+    if (found == wanted) return OkStatus();
+    return InvalidArgument(
+        "checkpoint {} was trained on another {} ({}, now {}): start a new job, or give it the "
+        "same data",
+        from.key, what, found.substr(0, 12), wanted.substr(0, 12));
+  };
+  RETURN_IF_ERROR(same("tokenizer", state->tokenizer_sha256, expected.tokenizer_sha256));
+  RETURN_IF_ERROR(same("order of data", state->data_sha256, expected.data_sha256));
+  engine.set_update_count(state->update_count);
+  RETURN_IF_ERROR(engine.WeightsChanged());
+  return state;
+}
+
+Status SaveForGood(const RankContext& context, int64_t step, const std::function<Status()>& save) {
+  constexpr int kTries = 8;  // after pauses of 1, 2, 4, 8, 16, 30 and 30 seconds
+  absl::Duration pause = absl::Seconds(1);
+  const std::string what = fmt::format("the checkpoint of step {} is recorded", step);
+  for (int tries = 1; save; ++tries) {
+    const Status saved = save();
+    if (saved.ok()) break;
+    if (tries == kTries) return saved;
+    if (!context.link->Pause(pause)) return StopRequested(what);
+    context.link->Beat(step, 0);
+    pause = std::min(2 * pause, absl::Seconds(30));
+  }
+  context.link->SetPhase(link::Phase::kFinishing);
+  return context.link
+      ->WaitUntil(what, [&](const link::Directive& d) { return d.recorded_step >= step; })
+      .status();
+}
+
+}  // namespace trainyard::worker

@@ -1,0 +1,34 @@
+// A job's checkpoints in the BlobStore: checkpoints/<job>/step-<step>-a<attempt>/. Written by rank
+// 0, read by every rank. One counts only once the coordinator has recorded it.
+#pragma once
+
+#include <string>
+
+#include "common/status.h"
+#include "worker/checkpoint/checkpoint.h"
+#include "worker/engine/engine.h"
+#include "worker/loop/rank_context.h"
+
+namespace trainyard::worker {
+
+// "checkpoints/shakespeare-x7k2q/step-00000400-a3".
+std::string CheckpointKey(const RankContext& context, int64_t step);
+
+// Writes the engine's state and `contents` (whose parameters and model_config are filled in here),
+// and tells the link and the log how it went. After an error nothing is left of it; a full disk has
+// the reason DISK_FULL.
+Status SaveCheckpoint(const RankContext& context, Engine& engine, CheckpointContents contents);
+
+// Verifies every byte of the checkpoint, then fills the engine. Damage of any kind has the reason
+// CHECKPOINT_DAMAGED and names the file. InvalidArgument when it is of other data or of another
+// tokenizer than `expected` has.
+StatusOr<TrainingState> LoadCheckpoint(const RankContext& context, const link::ResumePoint& from,
+                                       std::string_view engine_name, Engine& engine,
+                                       const TrainingState& expected);
+
+// Saves by `save` until it works (about two minutes of growing pauses; then its last error), where
+// the job cannot go on without. Null: another rank does. Then waits until the coordinator has
+// recorded the checkpoint of `step`.
+Status SaveForGood(const RankContext& context, int64_t step, const std::function<Status()>& save);
+
+}  // namespace trainyard::worker

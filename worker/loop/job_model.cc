@@ -1,0 +1,58 @@
+#include "worker/loop/job_model.h"
+
+#include <spdlog/spdlog.h>
+
+#include "common/job_spec/json.h"
+#include "worker/loop/precision.h"
+
+namespace trainyard::worker {
+
+StatusOr<ModelConfig> ModelOfJob(const JobSpec& spec, int64_t vocab_size, int32_t end_of_text) {
+  if (!spec.model.from.empty()) {
+    return WithField(Unimplemented("model.from: going on from the weights of another model is not "
+                                   "built yet; use model.preset or model.config"),
+                     "model.from");
+  }
+  nlohmann::json json = ModelConfigJson(spec);
+  if (json.contains("vocab_size") && json["vocab_size"].is_number_integer()) {
+    const int64_t asked = json["vocab_size"];
+    if (asked < vocab_size) {
+      return WithField(InvalidArgument("model.config.vocab_size is {}, but the tokenizer has {} "
+                                       "tokens; leave it out to use the tokenizer's",
+                                       asked, vocab_size),
+                       "model.config.vocab_size");
+    }
+  } else {
+    json["vocab_size"] = vocab_size;
+  }
+  json["bos_token_id"] = end_of_text;
+  json["eos_token_id"] = end_of_text;
+  StatusOr<ModelConfig> config = ModelConfigFromJson(json);
+  if (!config.ok()) return WithField(Annotate(config.status(), "model.config"), "model.config");
+  if (config->max_positions < spec.train.max_length) {
+    return WithField(
+        InvalidArgument("train.max_length is {}, but the model has positions for {} tokens",
+                        spec.train.max_length, config->max_positions),
+        "train.max_length");
+  }
+  return config;
+}
+
+StatusOr<JobEngine> CreateJobEngine(const RankContext& context, const PreparedData& data) {
+  const JobSpec& spec = context.spec;
+  JobEngine made;
+  ASSIGN_OR_RETURN(const ModelConfig config,
+                   ModelOfJob(spec, data.tokenizer->vocab_size(), data.end_of_text));
+  ASSIGN_OR_RETURN(made.precision, ResolvePrecision(spec.train.precision, ReadCpuInfo()));
+  const EngineOptions options{.name = kPolicy,
+                              .precision = made.precision,
+                              .threads = static_cast<int>(spec.resources.threads_per_rank),
+                              .seed = static_cast<uint64_t>(spec.train.seed)};
+  ASSIGN_OR_RETURN(made.engine, Engine::Create(config, options));
+  spdlog::info("model={} parameters={} vocab_size={} precision={} threads={}", config.model_type,
+               config.parameter_count(), config.vocab_size, PrecisionName(made.precision),
+               options.threads);
+  return made;
+}
+
+}  // namespace trainyard::worker

@@ -1,0 +1,29 @@
+// The model a job's spec describes, and the engine that holds it.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "common/status.h"
+#include "worker/data/prepare.h"
+#include "worker/engine/engine.h"
+#include "worker/loop/rank_context.h"
+
+namespace trainyard::worker {
+
+// Keys files and random streams of the model that is trained.
+inline constexpr char kPolicy[] = "policy";
+
+// model.config with what the tokenizer decides: the vocabulary's size and the special tokens.
+// InvalidArgument names the field that does not fit.
+StatusOr<ModelConfig> ModelOfJob(const JobSpec& spec, int64_t vocab_size, int32_t end_of_text);
+
+struct JobEngine {
+  std::unique_ptr<Engine> engine;
+  Precision precision = Precision::kFloat32;  // what "auto" came to
+};
+
+// Fresh weights. Says in the log what was chosen.
+StatusOr<JobEngine> CreateJobEngine(const RankContext& context, const PreparedData& data);
+
+}  // namespace trainyard::worker

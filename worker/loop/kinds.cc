@@ -1,0 +1,24 @@
+#include "worker/loop/kinds.h"
+
+#include <exception>
+#include <new>
+
+#include "worker/loop/outcome.h"
+#include "worker/loop/pretrain.h"
+
+namespace trainyard::worker {
+
+link::Outcome RunJob(const RankContext& context) {
+  try {
+    if (context.spec.kind == "pretrain") return Pretrain(context);
+    return OutcomeOf(Unimplemented("jobs of kind {} are not built yet", context.spec.kind));
+  } catch (const std::bad_alloc&) {
+    return OutcomeOf(WithReason(
+        ResourceExhausted("out of memory; lower train.micro_batch_size or train.max_length"),
+        kOutOfMemory));
+  } catch (const std::exception& error) {
+    return OutcomeOf(Internal("a library failed: {}", error.what()));
+  }
+}
+
+}  // namespace trainyard::worker

@@ -1,0 +1,365 @@
+#include "worker/loop/pretrain.h"
+
+#include <absl/cleanup/cleanup.h>
+#include <spdlog/spdlog.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "common/files.h"
+#include "common/job_spec/json.h"
+#include "worker/data/evaluation_rows.h"
+#include "worker/loop/checkpoints.h"
+#include "worker/loop/evaluate.h"
+#include "worker/loop/job_model.h"
+#include "worker/loop/join_peers.h"
+#include "worker/loop/outcome.h"
+#include "worker/loop/prepare_phase.h"
+#include "worker/loop/step_clock.h"
+#include "worker/loop/step_log.h"
+#include "worker/loop/timed_collective.h"
+#include "worker/objective/cross_entropy.h"
+#include "worker/optim/schedule.h"
+
+namespace trainyard::worker {
+namespace {
+
+using link::Phase;
+using link::StopMode;
+
+// Updates skipped because a gradient was not finite, before the job fails.
+constexpr int64_t kSkipsInARowMax = 5;
+constexpr int64_t kSkipsMax = 20;
+
+// What changes from step to step beside the engine; part of every checkpoint.
+struct Progress {
+  int64_t step = 0;  // steps done
+  int64_t skips = 0;
+  int64_t skips_in_a_row = 0;
+};
+
+class Pretraining {
+ public:
+  Pretraining(const RankContext& context, const PreparedData& data, TimedCollective* collective)
+      : context_(context),
+        spec_(context.spec),
+        link_(*context.link),
+        data_(data),
+        collective_(collective),
+        step_clock_(context.clock) {}
+
+  // Makes or resumes everything that the steps need.
+  Status Open();
+  // Steps until the last one, or until somebody wants to stop.
+  StatusOr<link::Outcome> Run();
+
+ private:
+  StatusOr<StepReport> Step();
+  Status SumOverRanks(StepSums& sums);
+  UpdateOptions UpdateAt(double learning_rate) const;
+  Status CountSkip(const StepReport& report);
+  Status LogStep(const StepReport& report, absl::Duration took);
+  Status EvaluateNow();
+  Status Resume();
+  // Rank 0 writes one of this step, unless it is there already.
+  Status Checkpoint();
+  // Written and recorded.
+  Status CheckpointForGood();
+  StatusOr<link::Outcome> StopHere();
+  Status Beat();
+  bool first_rank() const { return context_.rank == 0; }
+  bool Due(int64_t every) const { return every > 0 && progress_.step % every == 0; }
+  TrainingState State() const;
+
+  const RankContext& context_;
+  const JobSpec& spec_;
+  RankLink& link_;
+  const PreparedData& data_;
+  TimedCollective* const collective_;  // null: one rank
+
+  Precision precision_ = Precision::kFloat32;
+  std::unique_ptr<Engine> engine_;
+  std::optional<Loader> loader_;
+  std::optional<EvaluationRows> validation_;
+  Schedule schedule_;
+  Progress progress_;
+  int64_t saved_step_ = -1;  // of the newest checkpoint written or resumed from
+
+  StepClock step_clock_;
+  std::optional<StepLog> step_log_;
+};
+
+// -------------------------------------------------------------------------------------- the step
+
+StatusOr<StepReport> Pretraining::Step() {
+  const int64_t step = progress_.step;  // from 0
+  StepReport report;
+  report.sums.loss_of_rank.resize(static_cast<size_t>(context_.ranks));
+  double& own_loss = report.sums.loss_of_rank[static_cast<size_t>(context_.rank)];
+
+  step_clock_.Enter(StepPhase::kData);
+  report.targets = loader_->TargetsInStep(step);
+  ASSIGN_OR_RETURN(const CrossEntropy objective, CrossEntropy::Over(report.targets));
+  ASSIGN_OR_RETURN(
+      const std::vector<Batch> micro_batches,
+      loader_->MicroBatches(step, context_.rank, context_.ranks, spec_.train.micro_batch_size));
+
+  step_clock_.Enter(StepPhase::kForwardBackward);
+  for (const Batch& micro_batch : micro_batches) {
+    ASSIGN_OR_RETURN(const StepLoss part, engine_->ForwardBackward(micro_batch, objective));
+    own_loss += part.loss_sum;
+    report.sums.matches += static_cast<double>(part.argmax_matches);
+    RETURN_IF_ERROR(Beat());
+  }
+
+  step_clock_.Enter(StepPhase::kReduce);
+  report.sums.stop_requested = link_.stop() == StopMode::kCheckpoint ? 1 : 0;
+  report.sums.agents_gone = link_.agent_gone() ? 1 : 0;
+  RETURN_IF_ERROR(SumOverRanks(report.sums));
+
+  step_clock_.Enter(StepPhase::kUpdate);
+  if (collective_ != nullptr) collective_->Take();
+  report.learning_rate = schedule_.LearningRate(step);
+  ASSIGN_OR_RETURN(report.update, engine_->Update(UpdateAt(report.learning_rate), collective_));
+  if (collective_ != nullptr) {
+    step_clock_.Move(StepPhase::kUpdate, StepPhase::kReduce, collective_->Take());
+  }
+  step_clock_.Leave();
+  report.step = ++progress_.step;
+  return report;
+}
+
+StatusOr<link::Outcome> Pretraining::Run() {
+  while (progress_.step < spec_.train.max_steps) {
+    link_.SetPhase(Phase::kTraining);
+    const absl::Duration begin = context_.clock->Elapsed();
+    ASSIGN_OR_RETURN(const StepReport report, Step());
+    RETURN_IF_ERROR(CountSkip(report));
+    const bool last = progress_.step == spec_.train.max_steps;
+    RETURN_IF_ERROR(LogStep(report, context_.clock->Elapsed() - begin));
+
+    if (!last && report.sums.stop_requested + report.sums.agents_gone > 0) {
+      return StopHere();
+    }
+    if (last || Due(spec_.evaluation.eval_steps)) RETURN_IF_ERROR(EvaluateNow());
+    // One that cannot be written is told, and the job goes on: earlier ones are intact.
+    if (!last && Due(spec_.checkpoint.save_steps)) Checkpoint().IgnoreError();
+  }
+  RETURN_IF_ERROR(CheckpointForGood());
+  return Succeeded(fmt::format("all {} steps are done", progress_.step));
+}
+
+Status Pretraining::SumOverRanks(StepSums& sums) {
+  if (collective_ == nullptr) return OkStatus();
+  std::vector<double> all = sums.loss_of_rank;
+  all.insert(all.end(), {sums.matches, sums.stop_requested, sums.agents_gone});
+  RETURN_IF_ERROR(
+      PeerError(collective_->AllReduceSum(std::span<double>(all), context_.collective_timeout)));
+  const auto flags = all.begin() + context_.ranks;
+  sums.loss_of_rank.assign(all.begin(), flags);
+  sums.matches = flags[0];
+  sums.stop_requested = flags[1];
+  sums.agents_gone = flags[2];
+  return OkStatus();
+}
+
+UpdateOptions Pretraining::UpdateAt(double learning_rate) const {
+  return {.learning_rate = learning_rate,
+          .beta1 = spec_.train.adam_beta1,
+          .beta2 = spec_.train.adam_beta2,
+          .epsilon = spec_.train.adam_epsilon,
+          .weight_decay = spec_.train.weight_decay,
+          .max_grad_norm = spec_.train.max_grad_norm,
+          .timeout = context_.collective_timeout};
+}
+
+Status Pretraining::Beat() {
+  link_.Beat(progress_.step, collective_ == nullptr ? 0 : collective_->sequence());
+  if (link_.stop() == StopMode::kNow) return StopRequested("the step was done");
+  return OkStatus();
+}
+
+// The update of the step just counted was skipped if a gradient was not finite. Every rank sees the
+// same sums, so every rank decides the same.
+Status Pretraining::CountSkip(const StepReport& report) {
+  if (!report.update.skipped) {
+    progress_.skips_in_a_row = 0;
+    return OkStatus();
+  }
+  ++progress_.skips;
+  ++progress_.skips_in_a_row;
+  const int64_t guilty = report.sums.first_rank_not_finite();
+  const std::string what =
+      fmt::format("step {}: the gradient of {} is not finite (loss {}{}); the update is skipped",
+                  progress_.step, report.update.non_finite_in, report.sums.loss(),
+                  guilty < 0 ? "" : fmt::format(" on rank {}", guilty));
+  spdlog::warn("{}", what);
+  if (first_rank()) link_.Event("STEP_SKIPPED", what);
+  if (progress_.skips_in_a_row < kSkipsInARowMax && progress_.skips < kSkipsMax) return OkStatus();
+  return WithReason(
+      Internal("{}, {} in a row and {} in all; lower train.learning_rate, raise warmup_steps, or "
+               "look at the data of this step",
+               what, progress_.skips_in_a_row, progress_.skips),
+      kLossNotFinite);
+}
+
+// ------------------------------------------------------------------- what is said about the steps
+
+Status Pretraining::LogStep(const StepReport& report, absl::Duration took) {
+  link_.StepTook(took);
+  step_log_->Add(took);
+  const bool last = progress_.step == spec_.train.max_steps;
+  if (first_rank() && (last || Due(spec_.train.logging_steps))) {
+    step_log_->Tell(link_, report, step_clock_);
+  }
+  return Beat();
+}
+
+Status Pretraining::EvaluateNow() {
+  if (!validation_.has_value()) return OkStatus();
+  link_.SetPhase(Phase::kEvaluating);
+  ASSIGN_OR_RETURN(const Evaluation evaluation,
+                   Evaluate(*engine_, *validation_, spec_.train.micro_batch_size, collective_,
+                            context_.collective_timeout, [this] { return Beat(); }));
+  if (!first_rank()) return OkStatus();
+  link_.Metrics(progress_.step, {{"eval_loss", evaluation.loss},
+                                 {"eval_perplexity", evaluation.perplexity},
+                                 {"eval_bits_per_byte", evaluation.bits_per_byte},
+                                 {"eval_mean_token_accuracy", evaluation.token_accuracy}});
+  spdlog::info("step={} eval_loss={:.6f} eval_perplexity={:.3f} eval_bits_per_byte={:.4f}",
+               progress_.step, evaluation.loss, evaluation.perplexity, evaluation.bits_per_byte);
+  return OkStatus();
+}
+
+// ----------------------------------------------------------------------------------- checkpoints
+
+TrainingState Pretraining::State() const {
+  return {.job = context_.job.value,
+          .attempt = context_.attempt,
+          .step = progress_.step,
+          .update_count = engine_->update_count(),
+          .loader = {{"step", progress_.step}},
+          .schedule = {{"skips", progress_.skips}, {"skips_in_a_row", progress_.skips_in_a_row}},
+          .data_sha256 = loader_->digest(),
+          .tokenizer_sha256 = Sha256(data_.tokenizer->json()),
+          .spec_sha256 = Sha256(JobSpecToJson(spec_).dump())};
+}
+
+Status Pretraining::Checkpoint() {
+  if (!first_rank() || saved_step_ == progress_.step) return OkStatus();
+  ASSIGN_OR_RETURN(const std::string end_of_text, data_.tokenizer->IdToToken(data_.end_of_text));
+  const SpecialToken ends_documents{.text = end_of_text, .id = data_.end_of_text};
+  CheckpointContents contents{
+      .state = State(),
+      .engine = kPolicy,
+      .parameters = {},
+      .weight_format =
+          precision_ == Precision::kBfloat16 ? WeightFormat::kBfloat16 : WeightFormat::kFloat32,
+      .model_config = {},
+      .tokenizer = {.tokenizer_json = data_.tokenizer->json(),
+                    .bos = ends_documents,
+                    .eos = ends_documents,
+                    .pad = ends_documents,
+                    .max_length = spec_.train.max_length},
+      .data_description = fmt::format("Pretrained on {} tokens of text from {} source(s).",
+                                      loader_->tokens_per_epoch(), loader_->sources())};
+  RETURN_IF_ERROR(SaveCheckpoint(context_, *engine_, std::move(contents)));
+  saved_step_ = progress_.step;
+  return OkStatus();
+}
+
+Status Pretraining::CheckpointForGood() {
+  if (!first_rank()) return SaveForGood(context_, progress_.step, nullptr);
+  return SaveForGood(context_, progress_.step, [this] { return Checkpoint(); });
+}
+
+// All ranks do this after the same step.
+StatusOr<link::Outcome> Pretraining::StopHere() {
+  const std::string at =
+      fmt::format("stopped after step {} of {}", progress_.step, spec_.train.max_steps);
+  if (link_.agent_gone()) {
+    const Status saved = Checkpoint();
+    return Stopped(kAgentGone,
+                   fmt::format("{}: no agent has dialled for too long; its checkpoint {}", at,
+                               saved.ok() ? "is written" : "could not be written"));
+  }
+  const Status saved = CheckpointForGood();
+  if (saved.ok()) return Stopped(kStopRequested, at + ", as asked");
+  if (ReasonOf(saved) != kDiskFull) return saved;
+  return Stopped(kStopRequested,
+                 fmt::format("{}, as asked, without a checkpoint: {}", at, MessageOf(saved)));
+}
+
+// ------------------------------------------------------------------------------------ the
+// beginning
+
+Status Pretraining::Open() {
+  link_.SetPhase(Phase::kLoading);
+  ASSIGN_OR_RETURN(schedule_.kind, ScheduleKindFromName(spec_.train.lr_scheduler_type));
+  schedule_.peak = spec_.train.learning_rate;
+  schedule_.min_lr_ratio = spec_.train.min_lr_ratio;
+  schedule_.warmup_steps = spec_.train.warmup_steps;
+  schedule_.decay_steps = spec_.train.decay_steps;
+  schedule_.max_steps = spec_.train.max_steps;
+
+  ASSIGN_OR_RETURN(
+      loader_, Loader::Create(data_.train, {.seed = static_cast<uint64_t>(spec_.train.seed),
+                                            .max_length = spec_.train.max_length,
+                                            .global_batch_size = spec_.train.global_batch_size}));
+  step_log_.emplace(loader_->tokens_per_epoch());
+  if (!data_.validation.empty()) {
+    ASSIGN_OR_RETURN(validation_, EvaluationRows::Create(data_.validation, spec_.train.max_length,
+                                                         spec_.evaluation.max_rows));
+  }
+  ASSIGN_OR_RETURN(JobEngine made, CreateJobEngine(context_, data_));
+  engine_ = std::move(made.engine);
+  precision_ = made.precision;
+  return Resume();
+}
+
+Status Pretraining::Resume() {
+  const std::optional<link::ResumePoint> from = link_.directive().resume;
+  if (!from.has_value()) return OkStatus();
+  ASSIGN_OR_RETURN(const TrainingState state,
+                   LoadCheckpoint(context_, *from, kPolicy, *engine_, State()));
+  if (state.step > spec_.train.max_steps) {
+    return WithField(InvalidArgument("train.max_steps is {}, but checkpoint {} is of step {}",
+                                     spec_.train.max_steps, from->key, state.step),
+                     "train.max_steps");
+  }
+  progress_ = {.step = state.step,
+               .skips = state.schedule.value("skips", int64_t{0}),
+               .skips_in_a_row = state.schedule.value("skips_in_a_row", int64_t{0})};
+  saved_step_ = state.step;
+  RETURN_IF_ERROR(Beat());
+  spdlog::info("step={} resumed={}", progress_.step, from->key);
+  if (first_rank())
+    link_.Event("RESUMED", fmt::format("goes on from step {} ({})", state.step, from->key));
+  return OkStatus();
+}
+
+StatusOr<link::Outcome> PrepareAndTrain(const RankContext& context) {
+  ASSIGN_OR_RETURN(const PreparedData data, PreparePhase(context));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Collective> peers, JoinPeers(context));
+  std::optional<TimedCollective> collective;
+  if (peers != nullptr) collective.emplace(peers.get(), context.clock);
+  context.abort->Arm(peers.get());
+  Pretraining training(context, data, collective.has_value() ? &*collective : nullptr);
+  const auto disarm = absl::MakeCleanup([&] { context.abort->Arm(nullptr); });
+  RETURN_IF_ERROR(training.Open());
+  return training.Run();
+}
+
+}  // namespace
+
+link::Outcome Pretrain(const RankContext& context) {
+  const StatusOr<link::Outcome> outcome = PrepareAndTrain(context);
+  if (outcome.ok()) return *outcome;
+  // Told to go at once: whatever broke then broke because of it.
+  if (context.link->stop() == StopMode::kNow) return OutcomeOf(StopRequested("the job was done"));
+  return OutcomeOf(outcome.status());
+}
+
+}  // namespace trainyard::worker

@@ -1,0 +1,82 @@
+// tool tokenizer train|encode|decode, tool data check.
+#include <cstdio>
+
+#include "common/files.h"
+#include "common/job_spec/local_data.h"
+#include "worker/data/pieces.h"
+#include "worker/data/prepare.h"
+#include "worker/text/tokenizer.h"
+#include "worker/tool/tools.h"
+
+namespace trainyard::worker {
+namespace {
+
+StatusOr<PrepareSource> OpenSource(const std::vector<std::string>& patterns,
+                                   const std::string& format, const std::string& text_field) {
+  PrepareSource source{.files = {}, .format = format, .text_field = text_field};
+  for (const std::string& pattern : patterns) {
+    ASSIGN_OR_RETURN(const auto paths, ExpandDataPath(pattern));
+    for (const auto& path : paths) source.files.push_back({.path = path, .name = path.string()});
+  }
+  return source;
+}
+
+StatusOr<Tokenizer> OpenTokenizer(const std::filesystem::path& path) {
+  ASSIGN_OR_RETURN(const std::string json, ReadFile(TokenizerFile(path)));
+  auto tokenizer = Tokenizer::Load(json);
+  if (!tokenizer.ok()) return Annotate(tokenizer.status(), TokenizerFile(path).string());
+  return tokenizer;
+}
+
+}  // namespace
+
+Status TrainTokenizerTool(const TokenizerTrainOptions& options) {
+  ASSIGN_OR_RETURN(const PrepareSource source,
+                   OpenSource(options.files, options.format, options.text_field));
+  TokenizerTrainer trainer;
+  PieceCutter cutter([&](std::span<const TextPiece> pieces) {
+    std::vector<std::string_view> texts;
+    for (const TextPiece& piece : pieces) texts.push_back(piece.text);
+    return trainer.Feed(texts);
+  });
+  for (const TextFile& file : source.files) {
+    ASSIGN_OR_RETURN(const TextFormat format, FormatOf(source.format, file.name));
+    RETURN_IF_ERROR(ReadDocuments(file, format, source.text_field,
+                                  {.text = [&](std::string_view text) { return cutter.Text(text); },
+                                   .end = [&] { return cutter.EndDocument(); }}));
+  }
+  RETURN_IF_ERROR(cutter.Finish());
+  ASSIGN_OR_RETURN(const Tokenizer tokenizer, trainer.Finish({.vocab_size = options.vocab_size}));
+  RETURN_IF_ERROR(WriteFileAtomically(options.out, tokenizer.json()));
+  std::printf("%s\n", options.out.c_str());
+  std::fprintf(stderr, "%ld tokens; try: trainyard tokenizer encode --tokenizer %s 'some text'\n",
+               static_cast<long>(tokenizer.vocab_size()), options.out.c_str());
+  return OkStatus();
+}
+
+Status EncodeTool(const std::filesystem::path& path, const std::string& text) {
+  ASSIGN_OR_RETURN(const Tokenizer tokenizer, OpenTokenizer(path));
+  ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer.Encode(text));
+  std::printf("%s\n", fmt::format("{}", fmt::join(ids, " ")).c_str());
+  return OkStatus();
+}
+
+Status DecodeTool(const std::filesystem::path& path, const std::vector<int32_t>& ids) {
+  ASSIGN_OR_RETURN(const Tokenizer tokenizer, OpenTokenizer(path));
+  ASSIGN_OR_RETURN(const std::string text, tokenizer.Decode(ids));
+  std::printf("%s\n", text.c_str());
+  return OkStatus();
+}
+
+Status CheckData(const DataCheckOptions& options) {
+  ASSIGN_OR_RETURN(const PrepareSource source,
+                   OpenSource(options.files, options.format, options.text_field));
+  ASSIGN_OR_RETURN(const SourceSummary summary, CheckSource(source));
+  std::printf("files %ld\ndocuments %ld\nbytes %ld\nlongest_document_bytes %ld\n",
+              static_cast<long>(summary.files), static_cast<long>(summary.documents),
+              static_cast<long>(summary.source_bytes),
+              static_cast<long>(summary.longest_document_bytes));
+  return OkStatus();
+}
+
+}  // namespace trainyard::worker

@@ -1,0 +1,53 @@
+// What needs text or tensors on a user's machine: `trainyard-trainer tool ...`. Data goes to
+// stdout, words to stderr. A tool that is interrupted leaves no half-written file.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+
+namespace trainyard::worker {
+
+// A model folder's tokenizer.json, or the file itself.
+std::filesystem::path TokenizerFile(const std::filesystem::path& path);
+
+struct GenerateOptions {
+  std::filesystem::path model;  // a Hugging Face folder
+  std::string prompt;
+  int64_t max_new_tokens = 128;
+  double temperature = 1.0;  // 0: the likeliest token each time
+  int64_t top_k = 0;         // 0: off
+  double top_p = 1.0;
+  int64_t seed = 42;
+  int threads = 1;
+};
+// Writes the prompt and what the model makes of it, as it comes.
+Status Generate(const GenerateOptions& options);
+
+struct TokenizerTrainOptions {
+  std::vector<std::string> files;  // paths or globs
+  std::string format = "auto";
+  std::string text_field = "text";
+  int64_t vocab_size = 4096;
+  std::filesystem::path out;  // tokenizer.json
+};
+Status TrainTokenizerTool(const TokenizerTrainOptions& options);
+// The ids of `text`, separated by spaces.
+Status EncodeTool(const std::filesystem::path& tokenizer, const std::string& text);
+Status DecodeTool(const std::filesystem::path& tokenizer, const std::vector<int32_t>& ids);
+
+// Reads the files as training would and says what is in them; the first error names file and place.
+struct DataCheckOptions {
+  std::vector<std::string> files;
+  std::string format = "auto";
+  std::string text_field = "text";
+};
+Status CheckData(const DataCheckOptions& options);
+
+// Family, shape, tensors, and of a checkpoint its state and whether every byte is as written.
+Status InspectModel(const std::filesystem::path& folder);
+
+}  // namespace trainyard::worker

@@ -1,0 +1,179 @@
+// trainyard-trainer: one rank of an attempt, or one tool. No gRPC, no protobuf: libtorch exports
+// its own protobuf symbols, and a process with both aborts.
+#include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <thread>
+
+#include "worker/loop/by_hand.h"
+#include "worker/tool/tools.h"
+
+namespace trainyard::worker {
+namespace {
+
+// As the command line has them.
+enum ExitCode { kOk = 0, kFailed = 1, kUsage = 2, kNotFound = 3, kStopped = 130 };
+
+// Short lines on stderr: "12:00:03.123 info step=10 loss=5.1". No colour, so that a log file of one
+// reads like a terminal.
+void LogToStderr() {
+  auto logger = std::make_shared<spdlog::logger>("trainer",
+                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  logger->set_pattern("%H:%M:%S.%e %l %v");
+  logger->flush_on(spdlog::level::info);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+int Fail(const Status& status) {
+  if (status.ok()) return kOk;
+  std::fprintf(stderr, "trainyard-trainer: %s\n", MessageOf(status).c_str());
+  if (absl::IsInvalidArgument(status)) return kUsage;
+  if (absl::IsNotFound(status)) return kNotFound;
+  return kFailed;
+}
+
+int Say(const StatusOr<link::Outcome>& outcome) {
+  if (!outcome.ok()) return Fail(outcome.status());
+  std::fprintf(stderr, "%s%s%s: %s\n", std::string(link::OutcomeKindName(outcome->kind)).c_str(),
+               outcome->reason.empty() ? "" : " ", outcome->reason.c_str(),
+               outcome->message.c_str());
+  if (outcome->kind == link::OutcomeKind::kStopped) return kStopped;
+  return outcome->kind == link::OutcomeKind::kSucceeded ? kOk : kFailed;
+}
+
+// A job by hand takes SIGTERM and SIGINT as requests to stop: blocked before any thread starts.
+void BlockStopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
+
+struct Words {
+  ByHandOptions by_hand;
+  GenerateOptions generate;
+  TokenizerTrainOptions train;
+  DataCheckOptions check;
+  std::filesystem::path tokenizer, model;
+  std::string text;
+  std::vector<int32_t> ids;
+};
+
+// The command that was chosen; main calls it once parsing is done.
+using Run = std::function<int()>;
+
+CLI::App* Command(CLI::App& parent, const std::string& name, const std::string& help,
+                  const std::string& example, Run* run, Run action) {
+  CLI::App* command = parent.add_subcommand(name, help);
+  command->footer("Example: trainyard-trainer " + example);
+  if (action) {
+    command->callback([run, action = std::move(action)] { *run = action; });
+  } else {
+    command->require_subcommand(1);
+  }
+  return command;
+}
+
+void AddRun(CLI::App& app, Words& w, Run* run) {
+  CLI::App* by_hand = Command(app, "run", "run a job here and now, on one rank",
+                              "run job.yaml --out model/", run, [&w] {
+                                BlockStopSignals();
+                                return Say(RunByHand(w.by_hand));
+                              });
+  by_hand->add_option("job", w.by_hand.job_file, "job file (YAML) or spec (JSON)")->required();
+  by_hand->add_option("--out", w.by_hand.out, "folder for everything it makes")->required();
+  by_hand->add_flag("--resume", w.by_hand.resume, "go on from the newest checkpoint in --out");
+  by_hand->add_option("--set", w.by_hand.set, "field=value over the job file's");
+}
+
+void AddGenerate(CLI::App& tool, Words& w, Run* run) {
+  CLI::App* generate = Command(tool, "generate", "let a model write",
+                               "tool generate --model model/ --prompt \"HAMLET.\"", run,
+                               [&w] { return Fail(Generate(w.generate)); });
+  w.generate.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  generate->add_option("--model", w.generate.model, "a Hugging Face folder")->required();
+  generate->add_option("--prompt", w.generate.prompt, "text to go on from");
+  generate->add_option("--max-new-tokens", w.generate.max_new_tokens);
+  generate->add_option("--temperature", w.generate.temperature, "0: the likeliest token");
+  generate->add_option("--top-k", w.generate.top_k, "0: off");
+  generate->add_option("--top-p", w.generate.top_p);
+  generate->add_option("--seed", w.generate.seed);
+  generate->add_option("--threads", w.generate.threads);
+}
+
+void AddTextTools(CLI::App& tool, Words& w, Run* run) {
+  CLI::App* tokenizer = Command(tool, "tokenizer", "train, encode, decode",
+                                "tool tokenizer encode --tokenizer model/ 'some text'", run, {});
+  CLI::App* train = Command(*tokenizer, "train", "byte-level BPE from text",
+                            "tool tokenizer train plays/*.txt --vocab-size 4096 --out t.json", run,
+                            [&w] { return Fail(TrainTokenizerTool(w.train)); });
+  train->add_option("files", w.train.files, "paths or globs")->required();
+  train->add_option("--vocab-size", w.train.vocab_size);
+  train->add_option("--format", w.train.format, "auto, text or jsonl");
+  train->add_option("--text-field", w.train.text_field);
+  train->add_option("--out", w.train.out, "tokenizer.json")->required();
+  CLI::App* encode = Command(*tokenizer, "encode", "text to ids",
+                             "tool tokenizer encode --tokenizer model/ 'some text'", run,
+                             [&w] { return Fail(EncodeTool(w.tokenizer, w.text)); });
+  encode->add_option("--tokenizer", w.tokenizer, "tokenizer.json or its folder")->required();
+  encode->add_option("text", w.text)->required();
+  CLI::App* decode = Command(*tokenizer, "decode", "ids to text",
+                             "tool tokenizer decode --tokenizer model/ 17 4 250", run,
+                             [&w] { return Fail(DecodeTool(w.tokenizer, w.ids)); });
+  decode->add_option("--tokenizer", w.tokenizer, "tokenizer.json or its folder")->required();
+  decode->add_option("ids", w.ids)->required();
+
+  CLI::App* data =
+      Command(tool, "data", "look at training data", "tool data check a.jsonl", run, {});
+  CLI::App* check = Command(*data, "check", "read files as training would",
+                            "tool data check data/*.jsonl --text-field body", run,
+                            [&w] { return Fail(CheckData(w.check)); });
+  check->add_option("files", w.check.files, "paths or globs")->required();
+  check->add_option("--format", w.check.format, "auto, text or jsonl");
+  check->add_option("--text-field", w.check.text_field);
+
+  CLI::App* model = Command(tool, "model", "look at models", "tool model inspect model/", run, {});
+  CLI::App* inspect =
+      Command(*model, "inspect", "family, shape, tensors, state", "tool model inspect model/", run,
+              [&w] { return Fail(InspectModel(w.model)); });
+  inspect->add_option("folder", w.model)->required();
+}
+
+int Main(int argc, char** argv) {
+  LogToStderr();
+  Words words;
+  Run run;
+  CLI::App app("One rank of a training job, or one tool.", "trainyard-trainer");
+  app.require_subcommand(1);
+  AddRun(app, words, &run);
+  CLI::App* tool =
+      Command(app, "tool", "what needs text or tensors", "tool model inspect model/", &run, {});
+  AddGenerate(*tool, words, &run);
+  AddTextTools(*tool, words, &run);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? kOk : kUsage;
+  }
+  return run();
+}
+
+}  // namespace
+}  // namespace trainyard::worker
+
+int main(int argc, char** argv) {
+  try {
+    return trainyard::worker::Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "trainyard-trainer: %s\n", error.what());
+    return 1;
+  }
+}
