@@ -38,6 +38,14 @@ struct Answer {
 
 struct CoordinatorOptions {
   std::string epoch;  // random per start
+  // "0.1": workers of this minor version and the one before may join. Empty: any.
+  std::string version;
+  // A worker takes ranks once it has read this object from the BlobStore and reported its digest.
+  // Empty: nothing to prove.
+  std::string blob_probe_key;
+  std::string blob_probe_digest;
+  // Attempts' secrets are derived from it; empty: the store's own (made with the database).
+  std::string attempt_key;
   // A worker that has not reported for this long is unreachable; its ranks count as lost after
   // `rank_lost_after`. Shorter reacts sooner; costs false alarms on a busy machine.
   absl::Duration unreachable_after = absl::Seconds(6);
@@ -74,6 +82,41 @@ struct JobView {
   std::vector<RankLive> ranks;  // of the live attempt, in rank order; empty without one
 };
 
+// Files that no recorded checkpoint needs any more. Deleting is the daemon's business
+// (FoldersToDelete says which); doing it twice or not at all does no harm.
+struct Garbage {
+  JobId job;
+  std::string folder;  // this one; empty: all folders of the job's attempts up to `up_to_attempt`
+  AttemptNumber up_to_attempt = 0;
+  std::vector<std::string> keep;  // recorded checkpoints
+};
+
+// Of `keys` under checkpoints/JOB/ (files or folders), the checkpoint folders that are garbage.
+std::vector<std::string> FoldersToDelete(const Garbage& garbage,
+                                         const std::vector<std::string>& keys);
+
+// Since this start of the daemon.
+struct CoordinatorCounters {
+  int64_t stale_messages = 0;  // of older attempts, workers' older lives, or repeated ones
+  int64_t attempts_started = 0;
+  int64_t ranks_hung = 0;
+  int64_t ranks_lost = 0;
+  int64_t checkpoints_recorded = 0;
+};
+
+struct CoordinatorStats {
+  CoordinatorCounters counters;
+  std::map<JobState, int64_t> jobs;  // by state; only those that occur
+  int64_t workers_reachable = 0;
+  int64_t slots = 0;        // of reachable workers
+  double slots_in_use = 0;  // sum of shares
+  int64_t queue_jobs = 0;   // waiting for slots
+  double oldest_wait_seconds = 0;
+};
+
+class Ledger;
+struct Notices;
+
 class Coordinator {
  public:
   // Loads what the store holds. `clock` and `store` outlive the coordinator.
@@ -82,9 +125,10 @@ class Coordinator {
 
   // `spec` is validated and resolved (common/job_spec). AlreadyExists never: the id gets a suffix
   // from `id_suffix`. A repeated request_id returns the first answer.
-  StatusOr<Answer<std::shared_ptr<const Job>>> Create(
-      const Actor& actor, JobSpec spec, std::map<std::string, std::string> origins,
-      std::string_view request_id, std::string_view id_suffix);
+  StatusOr<Answer<std::shared_ptr<const Job>>> Create(const Actor& actor, JobSpec spec,
+                                                      std::map<std::string, std::string> origins,
+                                                      std::string_view request_id,
+                                                      std::string_view id_suffix);
   // `ref`: an id, a unique prefix of one, or a display name (the newest job of that name).
   // NotFound, or InvalidArgument naming the candidates when a prefix is ambiguous.
   StatusOr<Answer<JobView>> Get(std::string_view ref) const;
@@ -121,6 +165,22 @@ class Coordinator {
     std::function<void(const WorkerId&)> desired_changed;
   };
   void SetListeners(Listeners listeners);
+
+  // What may be deleted from the BlobStore, at most `limit` items, each handed out once. Wait for
+  // `durable_after` before deleting.
+  Answer<std::vector<Garbage>> TakeGarbage(int64_t limit);
+  CoordinatorStats Stats() const;
+
+  ~Coordinator();
+
+ private:
+  Coordinator(std::unique_ptr<Ledger> ledger, Store& store);
+  void Announce(const Notices& notices);
+
+  Store& store_;
+  mutable absl::Mutex mu_;
+  const std::unique_ptr<Ledger> ledger_ ABSL_PT_GUARDED_BY(mu_);
+  std::shared_ptr<const Listeners> listeners_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace trainyard::coordinator

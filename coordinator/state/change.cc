@@ -36,6 +36,7 @@ Status SetState(Job& job, const Json& payload, absl::Time time) {
   SetWhy(job, payload);
   const StateDeadline* deadline = FindDeadline(*to);
   job.state_deadline = deadline == nullptr ? absl::InfiniteFuture() : time + deadline->within;
+  job.cancel_now = payload.value("cancel_now", job.cancel_now);
   job.end_time = IsFinal(*to) ? time : absl::InfiniteFuture();
   return OkStatus();
 }

@@ -60,6 +60,7 @@ const std::vector<Transition> kTransitions = {
     {S::kPausing, S::kCancelling},     //
     {S::kPaused, S::kQueued},          // resumed
     {S::kPaused, S::kCancelled},       //
+    {S::kPaused, S::kCancelling},      // ranks of the last attempt are still stopping
     {S::kCancelling, S::kCancelled},   // every rank is gone
     {S::kFailed, S::kQueued},          // retried from the last recorded checkpoint
 };

@@ -1,0 +1,351 @@
+#include "coordinator/coordinator.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "common/job_spec/validate.h"
+#include "coordinator/attempts.h"
+#include "coordinator/desired.h"
+#include "coordinator/explain.h"
+#include "coordinator/ledger.h"
+#include "coordinator/reports.h"
+#include "coordinator/tick.h"
+
+namespace trainyard::coordinator {
+namespace {
+
+constexpr int64_t kPageMax = 1'000;
+constexpr size_t kMetricNamesMax = 200;
+constexpr int64_t kEventsExplained = 15;
+
+using JobAnswer = Answer<std::shared_ptr<const Job>>;
+
+JobAnswer AnswerOf(const JobEntry& entry) { return {entry.job, entry.last_sequence}; }
+
+Status CheckEtag(const Job& job, std::string_view etag) {
+  if (etag.empty() || etag == EtagOf(job)) return OkStatus();
+  return WithReason(Aborted("job {} changed since you read it (its etag is {}, you sent {})",
+                            job.id.value, EtagOf(job), etag),
+                    "ETAG_MISMATCH");
+}
+
+bool Matches(const Job& job, const JobFilter& filter) {
+  return job.project == filter.project && (!filter.state || job.state == *filter.state) &&
+         (filter.display_name.empty() || job.spec->name == filter.display_name);
+}
+
+// The page token is the position of the first job of the page.
+StatusOr<int64_t> FirstPosition(const JobFilter& filter, int64_t n_jobs) {
+  if (filter.page_token.empty()) return filter.newest_first ? n_jobs - 1 : 0;
+  int64_t position = -1;
+  const char* end = filter.page_token.data() + filter.page_token.size();
+  const auto [stop, error] = std::from_chars(filter.page_token.data(), end, position);
+  if (error != std::errc() || stop != end || position < 0 || position >= n_jobs) {
+    return WithField(InvalidArgument("page_token: {} is not one of ours", filter.page_token),
+                     "page_token");
+  }
+  return position;
+}
+
+// Decisions of the coordinator itself that the store could not take come again.
+void LogUntaken(std::string_view what, const Status& status) {
+  if (!status.ok()) spdlog::warn("{} waits: {}", what, MessageOf(status));
+}
+
+}  // namespace
+
+StatusOr<std::unique_ptr<Coordinator>> Coordinator::Open(const CoordinatorOptions& options,
+                                                         const Clock& clock, Store& store) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Ledger> ledger, Ledger::Load(options, clock, store));
+  return std::unique_ptr<Coordinator>(new Coordinator(std::move(ledger), store));
+}
+
+Coordinator::Coordinator(std::unique_ptr<Ledger> ledger, Store& store)
+    : store_(store), ledger_(std::move(ledger)), listeners_(std::make_shared<const Listeners>()) {}
+
+Coordinator::~Coordinator() = default;
+
+void Coordinator::SetListeners(Listeners listeners) {
+  absl::MutexLock lock(&mu_);
+  listeners_ = std::make_shared<const Listeners>(std::move(listeners));
+}
+
+void Coordinator::Announce(const Notices& notices) {
+  std::shared_ptr<const Listeners> listeners;
+  {
+    absl::MutexLock lock(&mu_);
+    listeners = listeners_;
+  }
+  for (const JobId& job : notices.jobs) {
+    if (listeners->job_changed) listeners->job_changed(job);
+  }
+  for (const WorkerId& worker : notices.workers) {
+    if (listeners->desired_changed) listeners->desired_changed(worker);
+  }
+}
+
+StatusOr<JobAnswer> Coordinator::Create(const Actor& actor, JobSpec spec,
+                                        std::map<std::string, std::string> origins,
+                                        std::string_view request_id, std::string_view id_suffix) {
+  RETURN_IF_ERROR(Validate(spec));
+  RETURN_IF_ERROR(ValidateUploaded(spec));
+  Job job;
+  job.spec = std::make_shared<const JobSpec>(std::move(spec));
+  job.origins = std::move(origins);
+  job.request_id = request_id;
+  Notices notices;
+  StatusOr<JobAnswer> answer;
+  {
+    absl::MutexLock lock(&mu_);
+    if (const JobEntry* known = ledger_->FindRequest(actor, request_id)) return AnswerOf(*known);
+    const auto n_jobs = static_cast<int64_t>(ledger_->jobs().size());
+    if (n_jobs >= ledger_->options().jobs_max) {
+      return WithReason(ResourceExhausted("{} jobs are kept, which is the limit", n_jobs),
+                        "TOO_MANY_JOBS");
+    }
+    ASSIGN_OR_RETURN(JobEntry * entry, ledger_->Create(actor, std::move(job), id_suffix));
+    answer = AnswerOf(*entry);
+    notices = ledger_->TakeNotices();
+  }
+  Announce(notices);
+  return answer;
+}
+
+StatusOr<Answer<JobView>> Coordinator::Get(std::string_view ref) const {
+  absl::MutexLock lock(&mu_);
+  ASSIGN_OR_RETURN(const JobEntry* entry, std::as_const(*ledger_).Resolve(ref));
+  JobView view{entry->job, {}};
+  for (const RankState& rank : entry->ranks) {
+    view.ranks.push_back(rank.live);
+    if (rank.gone) view.ranks.back().process = "exited";
+    if (rank.seen && !rank.gone) {
+      view.ranks.back().beat_age += ledger_->Steady() - rank.last_seen;
+    }
+  }
+  return Answer<JobView>{std::move(view), entry->last_sequence};
+}
+
+StatusOr<Answer<JobPage>> Coordinator::List(const JobFilter& filter) const {
+  absl::MutexLock lock(&mu_);
+  const std::vector<JobEntry*>& jobs = ledger_->jobs();
+  const auto n_jobs = static_cast<int64_t>(jobs.size());
+  ASSIGN_OR_RETURN(int64_t position, FirstPosition(filter, n_jobs));
+  const int64_t limit = std::clamp<int64_t>(filter.limit, 1, kPageMax);
+  const int64_t step = filter.newest_first ? -1 : 1;
+  Answer<JobPage> answer;
+  for (; position >= 0 && position < n_jobs; position += step) {
+    const JobEntry& entry = *jobs[static_cast<size_t>(position)];
+    if (!Matches(*entry.job, filter)) continue;
+    if (static_cast<int64_t>(answer.value.jobs.size()) == limit) {
+      answer.value.next_page_token = std::to_string(position);
+      break;
+    }
+    answer.value.jobs.push_back(entry.job);
+    answer.durable_after = std::max(answer.durable_after, entry.last_sequence);
+  }
+  return answer;
+}
+
+StatusOr<JobAnswer> Coordinator::Cancel(const Actor& actor, std::string_view ref, bool now,
+                                        std::string_view etag) {
+  Notices notices;
+  StatusOr<JobAnswer> answer;
+  {
+    absl::MutexLock lock(&mu_);
+    ASSIGN_OR_RETURN(JobEntry * entry, ledger_->Resolve(ref));
+    const Job& job = *entry->job;
+    if (job.state == JobState::kCancelled || job.state == JobState::kCancelling) {
+      return AnswerOf(*entry);
+    }
+    RETURN_IF_ERROR(CheckEtag(job, etag));
+    if (IsFinal(job.state)) {
+      return WithReason(
+          FailedPrecondition("job {} has ended: it is {}", job.id.value, JobStateName(job.state)),
+          "JOB_ENDED");
+    }
+    const Why why = {"CANCELLED", ReasonOwner::kUser, fmt::format("cancelled by {}", actor)};
+    const bool at_once = OpenAttempt(job) == nullptr && IsLegal(job.state, JobState::kCancelled);
+    Change change =
+        JobStateChanged(job.state, at_once ? JobState::kCancelled : JobState::kCancelling, why);
+    change.payload["cancel_now"] = now;
+    RETURN_IF_ERROR(StopAttempt(*ledger_, *entry, actor, change, why));
+    answer = AnswerOf(*entry);
+    notices = ledger_->TakeNotices();
+  }
+  Announce(notices);
+  return answer;
+}
+
+StatusOr<JobAnswer> Coordinator::Retry(const Actor& actor, std::string_view ref,
+                                       std::string_view etag) {
+  Notices notices;
+  StatusOr<JobAnswer> answer;
+  {
+    absl::MutexLock lock(&mu_);
+    ASSIGN_OR_RETURN(JobEntry * entry, ledger_->Resolve(ref));
+    const Job& job = *entry->job;
+    RETURN_IF_ERROR(CheckEtag(job, etag));
+    if (job.state != JobState::kFailed) {
+      return WithReason(FailedPrecondition("only a FAILED job can be retried; {} is {}",
+                                           job.id.value, JobStateName(job.state)),
+                        "JOB_NOT_FAILED");
+    }
+    const Checkpoint* newest = NewestCheckpoint(job);
+    const std::string from =
+        newest == nullptr ? "from the beginning" : fmt::format("from step {}", newest->step);
+    RETURN_IF_ERROR(ledger_->Emit(
+        *entry, actor,
+        {JobStateChanged(
+            job.state, JobState::kQueued,
+            {"RETRIED", ReasonOwner::kUser, fmt::format("retried by {}, {}", actor, from)})}));
+    answer = AnswerOf(*entry);
+    notices = ledger_->TakeNotices();
+  }
+  Announce(notices);
+  return answer;
+}
+
+StatusOr<Explanation> Coordinator::Explain(std::string_view ref) const {
+  Explanation explanation;
+  JobId job;
+  {
+    absl::MutexLock lock(&mu_);
+    ASSIGN_OR_RETURN(const JobEntry* entry, std::as_const(*ledger_).Resolve(ref));
+    explanation = ExplainJob(*ledger_, *entry);
+    job = entry->job->id;
+  }
+  // Without the lock: a commit may hold the store for a while.
+  ASSIGN_OR_RETURN(const std::vector<Event> events, store_.RecentEvents(job, kEventsExplained));
+  for (const Event& event : events) explanation.evidence.push_back(DescribeEvent(event));
+  return explanation;
+}
+
+std::vector<Worker> Coordinator::Workers() const {
+  absl::MutexLock lock(&mu_);
+  std::vector<Worker> workers;
+  for (const auto& [id, entry] : ledger_->workers()) {
+    workers.push_back(entry.worker);
+    workers.back().reachable = ledger_->IsReachable(entry);
+  }
+  return workers;
+}
+
+std::vector<std::pair<SlotId, double>> Coordinator::SlotsInUse() const {
+  absl::MutexLock lock(&mu_);
+  std::map<SlotId, double> used;
+  for (const auto& [id, entry] : ledger_->workers()) {
+    for (const JobId& job : entry.jobs) {
+      for (const RankPlacement& rank : OpenAttempt(*ledger_->Find(job)->job)->ranks) {
+        if (rank.slot.worker == id) used[rank.slot] += rank.share;
+      }
+    }
+  }
+  return {used.begin(), used.end()};
+}
+
+StatusOr<Answer<DesiredState>> Coordinator::Report(const WorkerReport& report) {
+  Notices notices;
+  Answer<DesiredState> answer;
+  {
+    absl::MutexLock lock(&mu_);
+    ASSIGN_OR_RETURN(const std::string refused, TakeReport(*ledger_, report));
+    // A freed slot is given out again at once.
+    LogUntaken("the schedule", RunSchedule(*ledger_));
+    if (refused.empty()) {
+      answer.value = DesiredOf(*ledger_, report.worker);
+    } else {
+      answer.value.refused = refused;
+      answer.value.coordinator_epoch = ledger_->options().epoch;
+    }
+    answer.value.report_number = report.report_number;
+    answer.durable_after = store_.appended_sequence();
+    notices = ledger_->TakeNotices();
+  }
+  Announce(notices);
+  return answer;
+}
+
+StatusOr<Answer<DesiredState>> Coordinator::Desired(const WorkerId& worker) const {
+  absl::MutexLock lock(&mu_);
+  return Answer<DesiredState>{DesiredOf(*ledger_, worker), store_.appended_sequence()};
+}
+
+void Coordinator::Tick() {
+  Notices notices;
+  {
+    absl::MutexLock lock(&mu_);
+    LogUntaken("what silent workers mean", WatchWorkers(*ledger_));
+    LogUntaken("what is due for a job", WatchJobs(*ledger_));
+    LogUntaken("the schedule", RunSchedule(*ledger_));
+    notices = ledger_->TakeNotices();
+  }
+  Announce(notices);
+}
+
+void Coordinator::NoteMetrics(const JobId& job, AttemptNumber attempt, int64_t step,
+                              const std::vector<std::pair<std::string, double>>& values) {
+  absl::MutexLock lock(&mu_);
+  JobEntry* entry = ledger_->Find(job);
+  const Attempt* open = entry == nullptr ? nullptr : OpenAttempt(*entry->job);
+  if (open == nullptr || open->number != attempt) {
+    ++ledger_->counters().stale_messages;
+    return;
+  }
+  entry->metrics_step = step;
+  for (const auto& [name, value] : values) {
+    const bool has_room = entry->metrics.size() < kMetricNamesMax;
+    if (has_room || entry->metrics.contains(name)) entry->metrics[name] = value;
+  }
+}
+
+std::map<std::string, double> Coordinator::LatestMetrics(const JobId& job) const {
+  absl::MutexLock lock(&mu_);
+  const JobEntry* entry = std::as_const(*ledger_).Find(job);
+  return entry == nullptr ? std::map<std::string, double>() : entry->metrics;
+}
+
+bool Coordinator::IsLive(const JobId& job, AttemptNumber attempt) const {
+  absl::MutexLock lock(&mu_);
+  const JobEntry* entry = std::as_const(*ledger_).Find(job);
+  const Attempt* open = entry == nullptr ? nullptr : OpenAttempt(*entry->job);
+  return open != nullptr && open->number == attempt;
+}
+
+Answer<std::vector<Garbage>> Coordinator::TakeGarbage(int64_t limit) {
+  absl::MutexLock lock(&mu_);
+  std::deque<Garbage>& all = ledger_->garbage();
+  const int64_t n = std::clamp<int64_t>(limit, 0, static_cast<int64_t>(all.size()));
+  Answer<std::vector<Garbage>> answer;
+  answer.value.assign(std::make_move_iterator(all.begin()),
+                      std::make_move_iterator(all.begin() + n));
+  all.erase(all.begin(), all.begin() + n);
+  answer.durable_after = store_.appended_sequence();
+  return answer;
+}
+
+CoordinatorStats Coordinator::Stats() const {
+  absl::MutexLock lock(&mu_);
+  CoordinatorStats stats;
+  stats.counters = ledger_->counters();
+  for (const JobEntry* entry : ledger_->jobs()) ++stats.jobs[entry->job->state];
+  for (const auto& [id, worker] : ledger_->workers()) {
+    if (!ledger_->IsReachable(worker)) continue;
+    ++stats.workers_reachable;
+    stats.slots += static_cast<int64_t>(worker.worker.slots.size());
+  }
+  for (const WorkerUse& worker : ledger_->UseOfSlots().workers) {
+    for (const SlotUse& slot : worker.slots) stats.slots_in_use += slot.used;
+  }
+  stats.queue_jobs = static_cast<int64_t>(ledger_->queue().size());
+  for (const Demand& demand : ledger_->queue()) {
+    const Job& job = *ledger_->Find(demand.job)->job;
+    stats.oldest_wait_seconds = std::max(stats.oldest_wait_seconds,
+                                         absl::ToDoubleSeconds(ledger_->Wall() - job.update_time));
+  }
+  return stats;
+}
+
+}  // namespace trainyard::coordinator
