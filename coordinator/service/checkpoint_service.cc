@@ -1,0 +1,165 @@
+#include "coordinator/service/checkpoint_service.h"
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+#include <utility>
+
+#include "common/checkpoint_manifest.h"
+#include "common/files.h"
+#include "common/wire/values.h"
+#include "coordinator/service/convert.h"
+#include "coordinator/service/job_service.h"
+#include "coordinator/service/unary.h"
+
+namespace trainyard::coordinator {
+namespace {
+
+constexpr int64_t kReadBytes = 1 << 20;
+
+struct Found {
+  std::shared_ptr<const Job> job;
+  Checkpoint checkpoint;
+  int64_t durable_after = 0;
+};
+
+// projects/{p}/jobs/{j}/checkpoints/{step}; step may be "latest".
+StatusOr<Found> Find(const Coordinator& coordinator, const std::string& text) {
+  ASSIGN_OR_RETURN(const ResourceName name, ParseResourceName(text));
+  if (name.collection != "checkpoints")
+    return WithField(InvalidArgument("{:?} names no checkpoint: give "
+                                     "projects/{{project}}/jobs/{{job}}/checkpoints/{{step}}, or "
+                                     "latest for the step",
+                                     text.substr(0, 200)),
+                     "name");
+  ASSIGN_OR_RETURN(const std::string ref, JobRef(JobName(name.project, name.job)));
+  ASSIGN_OR_RETURN(const Answer<JobView> view, coordinator.Get(ref));
+  const auto& recorded = view.value.job->checkpoints;
+  auto found = recorded.end();
+  if (name.item == "latest") {
+    if (!recorded.empty()) found = recorded.end() - 1;
+  } else {
+    int64_t step = 0;
+    const char* const end = name.item.data() + name.item.size();
+    if (std::from_chars(name.item.data(), end, step).ptr != end)
+      return WithField(InvalidArgument("{:?} is no step: give a number or latest", name.item),
+                       "name");
+    found = std::find_if(recorded.begin(), recorded.end(),
+                         [step](const Checkpoint& c) { return c.step == step; });
+  }
+  if (found == recorded.end())
+    return WithReason(NotFound("job {} has no recorded checkpoint {}; `trainyard checkpoint list "
+                               "{}` shows those it has",
+                               view.value.job->id.value, name.item, view.value.job->id.value),
+                      "CHECKPOINT_NOT_FOUND");
+  return Found{view.value.job, *found, view.durable_after};
+}
+
+StatusOr<CheckpointManifest> ManifestOf(BlobStore& blobs, const Checkpoint& checkpoint) {
+  ASSIGN_OR_RETURN(const auto folder, blobs.LocalPath(checkpoint.key));
+  if (!folder.has_value())
+    return Unimplemented("reading the manifest of a checkpoint in a remote BlobStore");
+  return ReadManifest(*folder, checkpoint.manifest_digest);
+}
+
+StatusOr<std::string> DigestOf(BlobStore& blobs, const std::string& key) {
+  Sha256Stream stream;
+  for (int64_t offset = 0;;) {
+    ASSIGN_OR_RETURN(const std::string bytes, blobs.Read(key, offset, kReadBytes));
+    if (bytes.empty()) return stream.Finish();
+    stream.Add(bytes);
+    offset += static_cast<int64_t>(bytes.size());
+  }
+}
+
+// Nothing when the file is what was recorded.
+std::optional<std::string> ProblemOf(BlobStore& blobs, const std::string& folder,
+                                     const ManifestFile& file) {
+  const std::string key = folder + "/" + file.path;
+  const auto size = blobs.Size(key);
+  if (!size.ok()) return fmt::format("{}: {}", file.path, MessageOf(size.status()));
+  if (*size != file.size)
+    return fmt::format("{}: {} bytes, {} were recorded", file.path, *size, file.size);
+  const auto digest = DigestOf(blobs, key);
+  if (!digest.ok()) return fmt::format("{}: {}", file.path, MessageOf(digest.status()));
+  if (*digest != file.sha256) return fmt::format("{}: its bytes are not those recorded", file.path);
+  return std::nullopt;
+}
+
+Status Verify(BlobStore& blobs, const Checkpoint& checkpoint,
+              v1::VerifyCheckpointResponse* response) {
+  const auto manifest = ManifestOf(blobs, checkpoint);
+  if (!manifest.ok()) {
+    if (manifest.status().code() != StatusCode::kDataLoss) return manifest.status();
+    response->add_problems(MessageOf(manifest.status()));
+    return OkStatus();
+  }
+  std::set<std::string> listed = {checkpoint.key + "/" + CheckpointManifest::kPath};
+  for (const ManifestFile& file : manifest->files) {
+    listed.insert(checkpoint.key + "/" + file.path);
+    if (const auto problem = ProblemOf(blobs, checkpoint.key, file))
+      response->add_problems(*problem);
+  }
+  ASSIGN_OR_RETURN(const std::vector<BlobEntry> present, blobs.List(checkpoint.key));
+  for (const BlobEntry& entry : present)
+    if (!listed.contains(entry.key))
+      response->add_problems(fmt::format("{}: is not in the manifest", entry.key));
+  response->set_intact(response->problems().empty());
+  return OkStatus();
+}
+
+}  // namespace
+
+CheckpointServiceImpl::Unary* CheckpointServiceImpl::ListCheckpoints(
+    Call* call, const v1::ListCheckpointsRequest* request, v1::ListCheckpointsResponse* response) {
+  return AnswerUnary(
+      runtime_, call, "/trainyard.v1.CheckpointService/ListCheckpoints", Blocks::kNo,
+      [=, this](const Principal&) -> StatusOr<int64_t> {
+        ASSIGN_OR_RETURN(const std::string ref, JobRef(request->parent()));
+        ASSIGN_OR_RETURN(const Answer<JobView> view, runtime_.context().coordinator.Get(ref));
+        for (const Checkpoint& checkpoint : view.value.job->checkpoints)
+          *response->add_checkpoints() = CheckpointToProto(*view.value.job, checkpoint);
+        return view.durable_after;
+      });
+}
+
+CheckpointServiceImpl::Unary* CheckpointServiceImpl::GetCheckpoint(
+    Call* call, const v1::GetCheckpointRequest* request, v1::GetCheckpointResponse* response) {
+  return AnswerUnary(
+      runtime_, call, "/trainyard.v1.CheckpointService/GetCheckpoint", Blocks::kShortly,
+      [=, this](const Principal&) -> StatusOr<int64_t> {
+        const ServiceContext& context = runtime_.context();
+        ASSIGN_OR_RETURN(const Found found, Find(context.coordinator, request->name()));
+        *response->mutable_checkpoint() = CheckpointToProto(*found.job, found.checkpoint);
+        ASSIGN_OR_RETURN(const CheckpointManifest manifest,
+                         ManifestOf(context.blobs, found.checkpoint));
+        const auto add = [response](const std::string& path, const std::string& sha256,
+                                    int64_t size) {
+          v1::CheckpointFile* file = response->add_files();
+          file->set_path(path);
+          file->set_sha256(sha256);
+          file->set_size_bytes(size);
+        };
+        for (const ManifestFile& file : manifest.files) add(file.path, file.sha256, file.size);
+        ASSIGN_OR_RETURN(
+            const int64_t manifest_size,
+            context.blobs.Size(found.checkpoint.key + "/" + CheckpointManifest::kPath));
+        add(CheckpointManifest::kPath, found.checkpoint.manifest_digest, manifest_size);
+        return found.durable_after;
+      });
+}
+
+CheckpointServiceImpl::Unary* CheckpointServiceImpl::VerifyCheckpoint(
+    Call* call, const v1::VerifyCheckpointRequest* request,
+    v1::VerifyCheckpointResponse* response) {
+  return AnswerUnary(runtime_, call, "/trainyard.v1.CheckpointService/VerifyCheckpoint",
+                     Blocks::kForLong, [=, this](const Principal&) -> StatusOr<int64_t> {
+                       const ServiceContext& context = runtime_.context();
+                       ASSIGN_OR_RETURN(const Found found,
+                                        Find(context.coordinator, request->name()));
+                       RETURN_IF_ERROR(Verify(context.blobs, found.checkpoint, response));
+                       return found.durable_after;
+                     });
+}
+
+}  // namespace trainyard::coordinator
