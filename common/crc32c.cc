@@ -26,8 +26,8 @@ constexpr Tables kTables = MakeTables();
 
 }  // namespace
 
-uint32_t Crc32c(std::string_view bytes) {
-  uint32_t crc = 0xFFFFFFFFu;
+uint32_t Crc32c(std::string_view bytes, uint32_t before) {
+  uint32_t crc = ~before;
   const char* p = bytes.data();
   size_t n = bytes.size();
   for (; n >= 8; p += 8, n -= 8) {

@@ -7,6 +7,7 @@
 
 namespace trainyard {
 
-uint32_t Crc32c(std::string_view bytes);
+// Continued from the checksum of the bytes before these (0: there are none).
+uint32_t Crc32c(std::string_view bytes, uint32_t before = 0);
 
 }  // namespace trainyard
