@@ -1,0 +1,215 @@
+// trainyard-coordinator: flags, wiring, drain on SIGTERM. No logic.
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/prctl.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+
+#include "common/blob_store.h"
+#include "common/clock.h"
+#include "common/files.h"
+#include "common/http/status_server.h"
+#include "common/metrics/registry.h"
+#include "common/thread.h"
+#include "common/wire/channel.h"
+#include "coordinator/coordinator.h"
+#include "coordinator/history/history.h"
+#include "coordinator/home.h"
+#include "coordinator/http/job_series.h"
+#include "coordinator/service/auth.h"
+#include "coordinator/service/server.h"
+#include "coordinator/store/store.h"
+#include "coordinator/store/writer.h"
+
+namespace trainyard::coordinator {
+namespace {
+
+constexpr absl::Duration kTickPeriod = absl::Milliseconds(200);
+constexpr absl::Duration kDrainLimit = absl::Seconds(5);
+constexpr int64_t kGarbagePerTick = 4;
+constexpr int kExitStore = 70;  // what is in memory is ahead of what is on disk
+constexpr char kProbeKey[] = "probe/coordinator";
+
+struct Flags {
+  std::filesystem::path home;
+  std::string grpc = "127.0.0.1:7077";
+  std::string http = "127.0.0.1:7078";
+  std::string tls_cert, tls_key, tls_client_ca;
+  bool insecure = false;
+};
+
+[[noreturn]] void Die(const char* what, const Status& status) {
+  spdlog::critical("{}: {}. The process ends; what was acknowledged is on disk.", what,
+                   MessageOf(status));
+  spdlog::default_logger()->flush();
+  std::_Exit(kExitStore);
+}
+
+// Deletes what no recorded checkpoint needs, once that is durable.
+class Sweeper {
+ public:
+  Sweeper(Coordinator& coordinator, Store& store, BlobStore& blobs)
+      : coordinator_(coordinator), store_(store), blobs_(blobs) {}
+
+  void Sweep() {
+    if (taken_.value.empty()) taken_ = coordinator_.TakeGarbage(kGarbagePerTick);
+    if (store_.durable_sequence() < taken_.durable_after) return;
+    for (const Garbage& garbage : taken_.value)
+      if (const Status status = Delete(garbage); !status.ok())
+        spdlog::warn("cannot delete old checkpoints of {}: {}", garbage.job.value,
+                     MessageOf(status));
+    taken_.value.clear();
+  }
+
+ private:
+  Status Delete(const Garbage& garbage) {
+    std::vector<std::string> keys = {garbage.folder};
+    if (garbage.folder.empty()) {
+      ASSIGN_OR_RETURN(const std::vector<BlobEntry> blobs,
+                       blobs_.List("checkpoints/" + garbage.job.value));
+      keys.clear();
+      for (const BlobEntry& blob : blobs) keys.push_back(blob.key);
+    }
+    for (const std::string& folder : FoldersToDelete(garbage, keys))
+      RETURN_IF_ERROR(blobs_.DeletePrefix(folder));
+    return OkStatus();
+  }
+
+  Coordinator& coordinator_;
+  Store& store_;
+  BlobStore& blobs_;
+  Answer<std::vector<Garbage>> taken_;
+};
+
+// A fresh object that workers read back: proof that they reach the same BlobStore.
+StatusOr<CoordinatorOptions> MakeOptions(BlobStore& blobs) {
+  CoordinatorOptions options;
+  options.epoch = RandomHex(8);
+  options.version = "0.1";
+  const std::string probe = RandomHex(32);
+  RETURN_IF_ERROR(blobs.Put(kProbeKey, probe));
+  options.blob_probe_key = kProbeKey;
+  options.blob_probe_digest = Sha256(probe);
+  return options;
+}
+
+StatusServerOptions HttpOptions(const std::string& address, const MetricsRegistry& registry,
+                                const TokenTable& tokens, const std::atomic<bool>& serving) {
+  StatusServerOptions options;
+  options.address = address;
+  options.metrics = [&registry] { return registry.Exposition(); };
+  options.ready = [&serving] { return serving ? OkStatus() : Unavailable("not serving yet"); };
+  options.may_read_metrics = [&tokens](const std::string& token) {
+    const auto principal = tokens.Authenticate(token);
+    return principal.ok() && principal->kind != TokenKind::kWorker;
+  };
+  return options;
+}
+
+Status Serve(const Flags& flags, const sigset_t& stop_signals) {
+  const SystemClock clock;
+  ASSIGN_OR_RETURN(const Home home, Home::Open(flags.home));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, Store::Open(home.database()));
+  const StoreWriter writer(*store, [](const Status& status) { Die("the store", status); });
+  HistoryOptions history_options;
+  history_options.on_failure = [](const Status& status) { Die("the history", status); };
+  ASSIGN_OR_RETURN(const std::unique_ptr<History> history,
+                   History::Open(home.history(), history_options));
+  ASSIGN_OR_RETURN(const std::unique_ptr<BlobStore> blobs, DirectoryBlobStore::Open(home.blobs()));
+  ASSIGN_OR_RETURN(const std::unique_ptr<TokenTable> tokens, TokenTable::Load(*store));
+  RETURN_IF_ERROR(home.MintTokens(*tokens, clock));
+  ASSIGN_OR_RETURN(const CoordinatorOptions options, MakeOptions(*blobs));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Coordinator> coordinator,
+                   Coordinator::Open(options, clock, *store));
+
+  MetricsRegistry registry;
+  const auto series = std::make_shared<JobSeries>(*coordinator, clock);
+  registry.Add(series);
+  GrpcServerOptions server_options;
+  server_options.address = flags.grpc;
+  server_options.tls = {flags.tls_client_ca, flags.tls_cert, flags.tls_key};
+  server_options.insecure_i_understand = flags.insecure;
+  ASSIGN_OR_RETURN(const std::unique_ptr<GrpcServer> server,
+                   GrpcServer::Start(server_options, {*coordinator, *store, *history, *blobs,
+                                                      *tokens, registry, clock}));
+  std::atomic<bool> serving = true;
+  ASSIGN_OR_RETURN(const std::unique_ptr<StatusServer> http,
+                   StatusServer::Start(HttpOptions(flags.http, registry, *tokens, serving)));
+
+  StopSignal stop;
+  Sweeper sweeper(*coordinator, *store, *blobs);
+  Thread ticker("ticker", [&] {
+    while (!stop.WaitFor(kTickPeriod)) {
+      coordinator->Tick();
+      sweeper.Sweep();
+    }
+  });
+  RETURN_IF_ERROR(home.WriteAddresses(server->address(), http->address()));
+  spdlog::info("serving gRPC on {}, HTTP on {}", server->address(), http->address());
+
+  int signal = 0;
+  ::sigwait(&stop_signals, &signal);
+  spdlog::info("signal {}: draining", signal);
+  serving = false;
+  stop.Stop();
+  ticker.Join();
+  server->Drain(kDrainLimit);
+  return OkStatus();
+}
+
+// Only makes the credentials: for machines where another hand starts the daemon.
+Status Init(const Flags& flags) {
+  const SystemClock clock;
+  ASSIGN_OR_RETURN(const Home home, Home::Open(flags.home));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, Store::Open(home.database()));
+  ASSIGN_OR_RETURN(const std::unique_ptr<TokenTable> tokens, TokenTable::Load(*store));
+  RETURN_IF_ERROR(home.MintTokens(*tokens, clock));
+  for (const TokenKind kind : {TokenKind::kClient, TokenKind::kWorker, TokenKind::kScraper})
+    std::printf("%s\n", home.token_file(kind).c_str());
+  return OkStatus();
+}
+
+int Main(int argc, char** argv) {
+  Flags flags;
+  CLI::App app("The coordinator of a Trainyard cluster: jobs, schedule, records.",
+               "trainyard-coordinator");
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.add_option("--home", flags.home, "database, history, tokens and blobs")->required();
+  CLI::App* serve = app.add_subcommand("serve", "run until SIGTERM");
+  serve->add_option("--grpc", flags.grpc, "HOST:PORT for clients and workers; port 0: any");
+  serve->add_option("--http", flags.http, "HOST:PORT for /metrics, /healthz, /readyz; port 0: any");
+  serve->add_option("--tls-cert", flags.tls_cert, "PEM file; needed beyond loopback");
+  serve->add_option("--tls-key", flags.tls_key, "PEM file");
+  serve->add_option("--tls-client-ca", flags.tls_client_ca,
+                    "clients must show a certificate of it");
+  serve->add_flag("--insecure-i-understand", flags.insecure, "plain text beyond loopback");
+  app.add_subcommand("init", "make the credentials and print where they are");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    std::fprintf(stderr, "error: %s\n  see: trainyard-coordinator --help\n", error.what());
+    return 2;
+  }
+
+  // Blocked before any thread starts, so that sigwait alone sees them.
+  sigset_t stop_signals;
+  sigemptyset(&stop_signals);
+  sigaddset(&stop_signals, SIGTERM);
+  sigaddset(&stop_signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  spdlog::flush_on(spdlog::level::info);
+  const Status status = serve->parsed() ? Serve(flags, stop_signals) : Init(flags);
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "error: %s\n", MessageOf(status).c_str());
+  return 1;
+}
+
+}  // namespace
+}  // namespace trainyard::coordinator
+
+int main(int argc, char** argv) { return trainyard::coordinator::Main(argc, argv); }
