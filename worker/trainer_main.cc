@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "worker/loop/by_hand.h"
+#include "worker/loop/rank_main.h"
 #include "worker/tool/tools.h"
 
 namespace trainyard::worker {
@@ -57,6 +58,7 @@ void BlockStopSignals() {
 }
 
 struct Words {
+  RankMainOptions rank;
   ByHandOptions by_hand;
   GenerateOptions generate;
   TokenizerTrainOptions train;
@@ -79,6 +81,17 @@ CLI::App* Command(CLI::App& parent, const std::string& name, const std::string& 
     command->require_subcommand(1);
   }
   return command;
+}
+
+void AddRank(CLI::App& app, Words& w, Run* run) {
+  CLI::App* rank =
+      Command(app, "rank", "one rank of an attempt; started by a worker",
+              "rank --spec rank.json --secret-fd 3", run, [&w] { return RankMain(w.rank); });
+  rank->add_option("--spec", w.rank.spec_file, "what this rank is to do")->required();
+  rank->add_option("--secret-fd", w.rank.secret_fd, "descriptor with the agent's secret")
+      ->required();
+  rank->add_option("--agent-timeout-seconds", w.rank.agent_timeout_seconds,
+                   "write a checkpoint and end when no agent dials for so long");
 }
 
 void AddRun(CLI::App& app, Words& w, Run* run) {
@@ -152,6 +165,7 @@ int Main(int argc, char** argv) {
   Run run;
   CLI::App app("One rank of a training job, or one tool.", "trainyard-trainer");
   app.require_subcommand(1);
+  AddRank(app, words, &run);
   AddRun(app, words, &run);
   CLI::App* tool =
       Command(app, "tool", "what needs text or tensors", "tool model inspect model/", &run, {});

@@ -1,0 +1,285 @@
+// trainyard-trainer run: a job by hand, as a process, through the real engine.
+#include <gmock/gmock.h>
+#include <signal.h>
+
+#include <cmath>
+#include <fstream>
+#include <map>
+
+#include "common/files.h"
+#include "common/rng.h"
+#include "tests/support/status_matchers.h"
+#include "tests/worker/loop/tiny_job.h"
+#include "worker/data/prepare.h"
+
+namespace trainyard::worker {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::ContainsRegex;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr int kFailed = 1, kUsage = 2, kStopped = 130;
+
+// Nats per token of a model that knows how often each token occurs and nothing else.
+double UnigramNats(const fs::path& out) {
+  for (const auto& entry : fs::directory_iterator(out / "prepared")) {
+    const StatusOr<PreparedData> data = OpenPrepared(entry.path());
+    if (!data.ok()) continue;
+    std::map<int32_t, double> counts;
+    double tokens = 0;
+    for (const LoaderSource& source : data->train) {
+      for (const auto& shard : source.shards) {
+        for (int64_t i = 0; i < shard->tokens(); ++i) ++counts[shard->token(i)];
+        tokens += static_cast<double>(shard->tokens());
+      }
+    }
+    double nats = 0;
+    for (const auto& [token, count] : counts) nats -= count / tokens * std::log(count / tokens);
+    return nats;
+  }
+  return 0;
+}
+
+void FlipByte(const fs::path& path, int64_t offset) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(offset);
+  const char byte = static_cast<char>(file.get() ^ 0x10);
+  file.seekp(offset);
+  file.put(byte);
+  ASSERT_TRUE(file.good());
+}
+
+TEST(ByHand, LearnsMoreThanHowOftenEachTokenOccurs) {
+  const TinyJob job;
+  std::string output;
+  ASSERT_OK_AND_ASSIGN(
+      const int code,
+      job.Run("out", {"--set", "train.max_steps=60", "--set", "checkpoint.save_steps=0"}, &output));
+  ASSERT_EQ(code, 0) << output;
+  const Curve loss = job.Metric("out", "loss");
+  ASSERT_EQ(loss.size(), 60u);
+  // A fresh model knows nothing: ln 512 = 6.24 within 3 %.
+  EXPECT_NEAR(loss.at(1), std::log(512), 0.03 * std::log(512));
+  const double unigram = UnigramNats(job.Out("out"));
+  EXPECT_GT(unigram, 3);
+  EXPECT_LT(loss.at(60), 0.75 * unigram) << output;
+  const Curve eval = job.Metric("out", "eval_loss");
+  EXPECT_LT(eval.at(60), 0.75 * unigram);
+  EXPECT_NEAR(job.Metric("out", "eval_perplexity").at(60), std::exp(eval.at(60)), 1e-6);
+  EXPECT_GT(job.Metric("out", "eval_bits_per_byte").at(60), 0.1);
+  EXPECT_NEAR(job.Metric("out", "tokens_total").at(60), 60 * 8 * 64, 1e-6);
+}
+
+TEST(ByHand, LearnsTinyShakespeare) {
+  const fs::path text = fs::path(TRAINYARD_SOURCE_DIR) / "../shared/data/text/tinyshakespeare.txt";
+  if (!fs::exists(text)) GTEST_SKIP() << "no " << text;
+  const TinyJob job;
+  ASSERT_OK_AND_ASSIGN(const std::string all, ReadFile(text));
+  ASSERT_OK(WriteFileAtomically(job.folder() / "train.txt", all.substr(0, 150'000)));
+  std::string output;
+  ASSERT_OK_AND_ASSIGN(
+      const int code,
+      job.Run("out", {"--set", "train.max_steps=150", "--set", "train.logging_steps=10"}, &output));
+  ASSERT_EQ(code, 0) << output;
+  EXPECT_LT(job.Metric("out", "loss").at(150), UnigramNats(job.Out("out")) - 0.4) << output;
+}
+
+TEST(ByHand, TwoRunsAreTheSameBits) {
+  const TinyJob job;
+  ASSERT_OK_AND_ASSIGN(int code, job.Run("a"));
+  ASSERT_EQ(code, 0);
+  ASSERT_OK_AND_ASSIGN(code, job.Run("b"));
+  ASSERT_EQ(code, 0);
+  ASSERT_OK_AND_ASSIGN(const std::string a, job.WeightsOf("a", 12));
+  ASSERT_OK_AND_ASSIGN(const std::string b, job.WeightsOf("b", 12));
+  EXPECT_EQ(a, b);
+  EXPECT_EQ(job.Metric("a", "loss"), job.Metric("b", "loss"));
+}
+
+TEST(ByHand, StopsOnSigtermWithACheckpointAndGoesOnToTheSameBits) {
+  const TinyJob job;
+  ASSERT_OK_AND_ASSIGN(int code, job.Run("whole"));
+  ASSERT_EQ(code, 0);
+  ASSERT_OK_AND_ASSIGN(Process process, job.Start("parts"));
+  ASSERT_TRUE(process.ReadUntil("step=2 loss"));
+  process.Signal(SIGTERM);
+  ASSERT_OK_AND_ASSIGN(code, process.Wait());
+  EXPECT_EQ(code, kStopped) << process.output();
+  EXPECT_THAT(process.output(), HasSubstr("stopped STOP_REQUESTED"));
+  // The machine may be quick: at worst the job was over.
+  const int64_t stopped_at = job.Metric("parts", "loss").rbegin()->first;
+  EXPECT_LT(stopped_at, 12);
+  EXPECT_OK(job.CheckpointOf("parts", stopped_at));
+
+  std::string output;
+  ASSERT_OK_AND_ASSIGN(code, job.Run("parts", {"--resume"}, &output));
+  ASSERT_EQ(code, 0) << output;
+  EXPECT_THAT(output, HasSubstr(fmt::format("step={} resumed=", stopped_at)));
+  ASSERT_OK_AND_ASSIGN(const std::string whole, job.WeightsOf("whole", 12));
+  ASSERT_OK_AND_ASSIGN(const std::string parts, job.WeightsOf("parts", 12));
+  EXPECT_EQ(whole, parts);
+  EXPECT_EQ(job.Metric("whole", "loss"), job.Metric("parts", "loss"));
+  EXPECT_EQ(job.Metric("whole", "eval_loss"), job.Metric("parts", "eval_loss"));
+}
+
+TEST(ByHand, KilledAnywhereItGoesOnToTheSameBits) {
+  const TinyJob job;
+  ASSERT_OK_AND_ASSIGN(int code, job.Run("whole"));
+  ASSERT_EQ(code, 0);
+  ASSERT_OK_AND_ASSIGN(const std::string whole, job.WeightsOf("whole", 12));
+  const Rng rng{.seed = 3, .purpose = Purpose::kSample};
+  const std::vector<std::string> moments = {"preparing=",        "step=1 loss", "step=4 loss",
+                                            "step=4 checkpoint", "step=6 eval", "step=9 loss"};
+  for (uint64_t round = 0; round < 2; ++round) {
+    const std::string out = fmt::format("killed-{}", round);
+    std::vector<std::string> more;
+    for (uint64_t kill = 0; kill < 2; ++kill) {
+      const std::string& moment = moments[rng.Below(moments.size(), round, kill)];
+      ASSERT_OK_AND_ASSIGN(Process process, job.Start(out, more));
+      process.ReadUntil(moment);  // false: it was past that moment already, and is over
+      process.Signal(SIGKILL);
+      ASSERT_OK(process.Wait());
+      more = {"--resume"};
+    }
+    std::string output;
+    ASSERT_OK_AND_ASSIGN(code, job.Run(out, more, &output));
+    ASSERT_EQ(code, 0) << output;
+    ASSERT_OK_AND_ASSIGN(const std::string killed, job.WeightsOf(out, 12));
+    EXPECT_EQ(whole, killed) << "round " << round;
+  }
+}
+
+TEST(ByHand, RefusesADamagedCheckpointByNameAndUsesTheOneBefore) {
+  const TinyJob job;
+  ASSERT_OK_AND_ASSIGN(int code, job.Run("out"));
+  ASSERT_EQ(code, 0);
+  ASSERT_OK_AND_ASSIGN(const std::string undamaged, job.WeightsOf("out", 12));
+  for (const int64_t step : {12, 8}) {
+    ASSERT_OK_AND_ASSIGN(const fs::path folder, job.CheckpointOf("out", step));
+    FlipByte(folder / "model.safetensors", 9000);
+  }
+  std::string output;
+  ASSERT_OK_AND_ASSIGN(code, job.Run("out", {"--resume"}, &output));
+  ASSERT_EQ(code, 0) << output;
+  EXPECT_THAT(output, ContainsRegex("refused: checkpoint .*step-00000012-a1.*model.safetensors"));
+  EXPECT_THAT(output, ContainsRegex("refused: checkpoint .*step-00000008-a1.*model.safetensors"));
+  EXPECT_THAT(output, HasSubstr("step=4 resumed="));
+  ASSERT_OK_AND_ASSIGN(const std::string again, job.WeightsOf("out", 12));
+  EXPECT_EQ(undamaged, again);
+}
+
+TEST(ByHand, FailsByNameWhenEveryCheckpointIsDamaged) {
+  const TinyJob job;
+  ASSERT_OK_AND_ASSIGN(int code, job.Run("out", {"--set", "checkpoint.save_steps=0"}));
+  ASSERT_EQ(code, 0);
+  ASSERT_OK_AND_ASSIGN(const fs::path folder, job.CheckpointOf("out", 12));
+  fs::resize_file(folder / "trainyard" / "optimizer-policy.safetensors", 1000);
+  std::string output;
+  ASSERT_OK_AND_ASSIGN(code, job.Run("out", {"--resume"}, &output));
+  EXPECT_EQ(code, kFailed);
+  EXPECT_THAT(output, HasSubstr("optimizer-policy.safetensors"));
+}
+
+TEST(ByHand, PreparesAgainWhatWasDamaged) {
+  const TinyJob job;
+  ASSERT_OK_AND_ASSIGN(int code, job.Run("out"));
+  ASSERT_EQ(code, 0);
+  ASSERT_OK_AND_ASSIGN(const std::string whole, job.WeightsOf("out", 12));
+  for (const auto& entry : fs::directory_iterator(job.Out("out") / "prepared")) {
+    FlipByte(entry.path() / "train-000-00000.tok", 5000);
+  }
+  fs::remove_all(job.Out("out") / "checkpoints");
+  fs::remove(job.Out("out") / "recorded.json");
+  std::string output;
+  ASSERT_OK_AND_ASSIGN(code, job.Run("out", {}, &output));
+  ASSERT_EQ(code, 0) << output;
+  EXPECT_THAT(output, ContainsRegex("preparing the data again: .*train-000-00000.tok"));
+  ASSERT_OK_AND_ASSIGN(const std::string again, job.WeightsOf("out", 12));
+  EXPECT_EQ(whole, again);
+}
+
+TEST(ByHand, AFullDiskLosesACheckpointButNotTheJob) {
+  const TinyJob job;
+  // The optimiser's file (1 MB) does not fit, everything else does; the job is told to stop so that
+  // it does not wait for its last checkpoint.
+  ASSERT_OK_AND_ASSIGN(Process process, job.Start("out", {"--set", "train.max_steps=500"},
+                                                  /*file_bytes_max=*/700'000));
+  EXPECT_TRUE(process.ReadUntil("event=CHECKPOINT_FAILED the checkpoint of step 4"));
+  EXPECT_TRUE(process.ReadUntil("step=9 loss")) << process.output();
+  EXPECT_THAT(job.CheckpointOf("out", 4), StatusIs(StatusCode::kNotFound, HasSubstr("step 4")));
+  process.Signal(SIGTERM);
+  EXPECT_TRUE(process.ReadUntil("with a checkpoint; once more stops at once"));
+  process.Signal(SIGTERM);
+  ASSERT_OK_AND_ASSIGN(const int code, process.Wait());
+  EXPECT_EQ(code, kStopped) << process.output();
+}
+
+TEST(ByHand, KeepsAsManyCheckpointsAsAskedFor) {
+  const TinyJob job;
+  ASSERT_OK_AND_ASSIGN(const int code, job.Run("out", {"--set", "checkpoint.save_total_limit=1"}));
+  ASSERT_EQ(code, 0);
+  EXPECT_THAT(job.CheckpointOf("out", 8), StatusIs(StatusCode::kNotFound, HasSubstr("step 8")));
+  EXPECT_OK(job.CheckpointOf("out", 12));
+}
+
+TEST(ByHand, GoesNoStepFurtherAfterTheLast) {
+  const TinyJob job;
+  ASSERT_OK_AND_ASSIGN(int code, job.Run("out"));
+  ASSERT_EQ(code, 0);
+  std::string output;
+  ASSERT_OK_AND_ASSIGN(code, job.Run("out", {"--resume"}, &output));
+  EXPECT_EQ(code, 0) << output;
+  EXPECT_THAT(output, Not(HasSubstr("loss=")));
+}
+
+TEST(ByHand, RefusesWhatCannotWorkAndSaysWhatToDo) {
+  const TinyJob job;
+  std::string output;
+  // 60 kB of 60-odd words do not make 5000 pieces.
+  ASSERT_OK_AND_ASSIGN(int code,
+                       job.Run("a", {"--set", "tokenizer.train.vocab_size=5000"}, &output));
+  EXPECT_EQ(code, kFailed);
+  EXPECT_THAT(output, HasSubstr("BAD_INPUT"));
+  EXPECT_THAT(output, ContainsRegex("tokenizer.train.vocab_size: .*5000"));
+
+  ASSERT_OK_AND_ASSIGN(code, job.Run("b", {"--set", "train.max_length=65"}, &output));
+  EXPECT_EQ(code, kUsage);
+  EXPECT_THAT(output, HasSubstr("train.max_length"));
+
+  ASSERT_OK_AND_ASSIGN(code, job.Run("c", {"--set", "model.config.vocab_size=300"}, &output));
+  EXPECT_EQ(code, kFailed);
+  EXPECT_THAT(output, HasSubstr("model.config.vocab_size is 300"));
+
+  ASSERT_OK(WriteFileAtomically(job.folder() / "train.txt", "good text\xff bad"));
+  ASSERT_OK_AND_ASSIGN(code, job.Run("d", {}, &output));
+  EXPECT_EQ(code, kFailed);
+  EXPECT_THAT(output, ContainsRegex("train.txt.*9"));
+
+  fs::remove(job.folder() / "train.txt");
+  ASSERT_OK_AND_ASSIGN(code, job.Run("e", {}, &output));
+  EXPECT_EQ(code, 3);
+  EXPECT_THAT(output, HasSubstr("matches no file"));
+
+  ASSERT_OK_AND_ASSIGN(code, job.Run("f", {"--no-such-flag"}, &output));
+  EXPECT_EQ(code, kUsage);
+}
+
+TEST(ByHand, DoesNotOverwriteAnEarlierRunUnasked) {
+  const TinyJob job;
+  ASSERT_OK_AND_ASSIGN(int code, job.Run("out"));
+  ASSERT_EQ(code, 0);
+  std::string output;
+  ASSERT_OK_AND_ASSIGN(code, job.Run("out", {}, &output));
+  EXPECT_EQ(code, kFailed);
+  EXPECT_THAT(output, HasSubstr("--resume"));
+  // Other data under the same checkpoints is another job.
+  ASSERT_OK(WriteFileAtomically(job.folder() / "train.txt", GrammarText(60'000, 9)));
+  ASSERT_OK_AND_ASSIGN(code, job.Run("out", {"--resume", "--set", "train.max_steps=14"}, &output));
+  EXPECT_EQ(code, kFailed);
+  EXPECT_THAT(output, HasSubstr("was trained on another"));
+}
+
+}  // namespace
+}  // namespace trainyard::worker
