@@ -64,6 +64,21 @@ void AppendRows(const Field& group, std::string* out) {
   }
 }
 
+struct Row {
+  std::string path, value, origin;
+};
+
+// One line for all the files of a source.
+void AddFiles(const char* list, const std::vector<DataSource>& sources, std::vector<Row>* rows) {
+  for (size_t i = 0; i < sources.size(); ++i) {
+    if (sources[i].files.empty()) continue;
+    int64_t bytes = 0;
+    for (const BlobRef& file : sources[i].files) bytes += file.size_bytes;
+    rows->push_back({fmt::format("{}[{}].files", list, i),
+                     fmt::format("{} files, {} bytes", sources[i].files.size(), bytes), "submit"});
+  }
+}
+
 constexpr char kTableHead[] =
     "| field | type and range | default | what it is | what moving it costs | also called |\n"
     "|---|---|---|---|---|---|\n";
@@ -71,18 +86,21 @@ constexpr char kTableHead[] =
 }  // namespace
 
 std::string FormatResolved(const ResolvedSpec& resolved) {
-  struct Row {
-    std::string path, value, origin;
-  };
   std::vector<Row> rows;
+  VisitLeaves(resolved.spec,
+              [&](const std::string& path, const Field& field, const std::string& text) {
+                if (field.text.filled_at_submit) return;
+                const auto origin = resolved.origins.find(path);
+                rows.push_back({path, text.empty() ? "-" : text,
+                                origin == resolved.origins.end() ? "-" : origin->second});
+              });
+  AddFiles("data.train", resolved.spec.data.train, &rows);
+  AddFiles("data.validation", resolved.spec.data.validation, &rows);
   size_t path_width = 0, value_width = 0;
-  VisitLeaves(resolved.spec, [&](const std::string& path, const Field&, const std::string& text) {
-    const auto origin = resolved.origins.find(path);
-    rows.push_back(
-        {path, text.empty() ? "-" : text, origin == resolved.origins.end() ? "-" : origin->second});
-    path_width = std::max(path_width, path.size());
-    value_width = std::max(value_width, std::min<size_t>(rows.back().value.size(), 40));
-  });
+  for (const Row& row : rows) {
+    path_width = std::max(path_width, row.path.size());
+    value_width = std::max(value_width, std::min<size_t>(row.value.size(), 40));
+  }
   std::string out;
   for (const Row& row : rows) {
     out += fmt::format("{:<{}}  {:<{}}  {}\n", row.path, path_width, row.value, value_width,
@@ -104,7 +122,8 @@ std::string FieldTableMarkdown() {
   }
   for (const Field& field : JobSpecFields().children) {
     if (field.is_leaf()) continue;
-    out += fmt::format("\n## {}\n\n{}.\n\n{}", field.text.name, field.text.doc, kTableHead);
+    out += fmt::format("\n## {}\n\n{}. Used by: {}.\n\n{}", field.text.name, field.text.doc,
+                       field.text.kinds, kTableHead);
     AppendRows(field, &out);
   }
   out +=

@@ -244,7 +244,8 @@ std::vector<Field> TopFields() {
                                              .max = 1000,
                                              .aliases = {{"test_datasets"}, {"eval_files"}}},
                                             DataSourceFields())}),
-      Group<&JobSpec::train>({.name = "train", .doc = "how it learns"}, TrainFields()),
+      Group<&JobSpec::train>({.name = "train", .doc = "how it learns", .kinds = "all that train"},
+                             TrainFields()),
       Group<&JobSpec::resources>(
           {.name = "resources", .doc = "where it works"},
           {Value<&ResourceSpec::ranks>(
@@ -266,7 +267,7 @@ std::vector<Field> TopFields() {
            Value<&ResourceSpec::priority>(
                {.name = "priority", .doc = "larger starts first", .min = -1000, .max = 1000})}),
       Group<&JobSpec::checkpoint>(
-          {.name = "checkpoint", .doc = "what is kept"},
+          {.name = "checkpoint", .doc = "what is kept", .kinds = "all that train"},
           {Value<&CheckpointSpec::save_steps>(
                {.name = "save_steps",
                 .doc = "a checkpoint every so many steps; 0: only the last step",
@@ -316,6 +317,7 @@ void SetPaths(Field& field) {
     child.path = field.path + dot + child.text.name;
     if (child.type == FieldType::kGroupList) child.path += "[]";
     if (child.type == FieldType::kText && child.text.max > 4096) child.text.max = 4096;
+    child.text.filled_at_submit |= field.text.filled_at_submit;
     SetPaths(child);
   }
 }

@@ -67,7 +67,8 @@ StatusOr<ResolvedSpec> Resolve(const ParsedJob& job) {
     spec.train.micro_batch_size = ChooseMicroBatchSize(spec);
     origins["train.micro_batch_size"] = "planner";
   }
-  VisitLeaves(spec, [&](const std::string& path, const Field&, const std::string&) {
+  VisitLeaves(spec, [&](const std::string& path, const Field& field, const std::string&) {
+    if (field.text.filled_at_submit) return;
     const auto given = origins.find(path);
     resolved.origins[path] = given == origins.end() ? "default" : given->second;
   });
@@ -78,6 +79,7 @@ StatusOr<ResolvedSpec> Resolve(const JobSpec& spec) {
   ParsedJob job;
   job.spec = spec;
   VisitLeaves(spec, [&](const std::string& path, const Field& field, const std::string& text) {
+    if (field.text.filled_at_submit) return;
     if (field.type == FieldType::kTextMap || text != DefaultText(field)) {
       job.origins[path] = "job file";
     }

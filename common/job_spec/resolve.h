@@ -14,7 +14,7 @@ namespace trainyard {
 struct ResolvedSpec {
   JobSpec spec;
   // Concrete path of every leaf -> "default" | "job file" | "--set" | "preset llama-nano" |
-  // "planner".
+  // "planner". Not of data.*[].files, which submit fills in: there may be thousands.
   std::map<std::string, std::string> origins;
 };
 

@@ -167,6 +167,8 @@ Status LinkClient::Deliver(const Endpoint::Delivery& delivery) {
   } else if (delivery.channel == Channel::kTelemetry) {
     ASSIGN_OR_RETURN(const Telemetry message, DecodeTelemetry(delivery.payload));
     if (callbacks_.on_telemetry) callbacks_.on_telemetry(delivery.sequence, message);
+  } else {
+    return Unimplemented("rollouts from a trainer are not built yet");
   }
   return OkStatus();
 }

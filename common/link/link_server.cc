@@ -226,7 +226,7 @@ Status LinkServer::ServeAgent() {
     if (!frame.has_value()) break;
     absl::MutexLock lock(&mu_);
     ASSIGN_OR_RETURN(const auto delivery, endpoint_.Receive(*std::move(frame)));
-    if (delivery.has_value()) Deliver(*delivery);
+    if (delivery.has_value()) RETURN_IF_ERROR(Deliver(*delivery));
     changed_.SignalAll();
   }
   RETURN_IF_ERROR(read);
@@ -245,18 +245,20 @@ Status LinkServer::ServeAgent() {
   }
 }
 
-void LinkServer::Deliver(const Endpoint::Delivery& delivery) {
-  endpoint_.Acknowledge(delivery.channel, delivery.sequence);
-  if (delivery.channel != Channel::kControl) return;  // rollouts come with RLHF
-  StatusOr<Directive> directive = Decode<Directive>(delivery.payload);
-  if (!directive.ok()) {
-    spdlog::error("link: ignoring a directive: {}", MessageOf(directive.status()));
-  } else if (directive->job != options_.job || directive->attempt != options_.attempt) {
-    spdlog::warn("link: ignoring a directive for {} attempt {}", directive->job.value,
-                 directive->attempt);
-  } else {
-    directive_ = *std::move(directive);
+Status LinkServer::Deliver(const Endpoint::Delivery& delivery) {
+  if (delivery.channel != Channel::kControl) {
+    return Unimplemented("an agent sends nothing on channel {} yet",
+                         static_cast<int>(delivery.channel));
   }
+  endpoint_.Acknowledge(delivery.channel, delivery.sequence);
+  ASSIGN_OR_RETURN(Directive directive, Decode<Directive>(delivery.payload));
+  if (directive.job != options_.job || directive.attempt != options_.attempt) {
+    spdlog::warn("link: ignoring a directive for {} attempt {}", directive.job.value,
+                 directive.attempt);
+    return OkStatus();
+  }
+  directive_ = std::move(directive);
+  return OkStatus();
 }
 
 void LinkServer::SayAgentLeft() {

@@ -85,7 +85,7 @@ class LinkServer {
   Status Prove(Connection& connection, const Frame& frame);
   // An error closes the connection.
   Status ServeAgent();
-  void Deliver(const Endpoint::Delivery& delivery) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Status Deliver(const Endpoint::Delivery& delivery) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void SayAgentLeft();
   void PushTelemetry(std::string payload);
 

@@ -9,6 +9,7 @@ namespace {
 
 using testing::ContainsRegex;
 using testing::HasSubstr;
+using testing::Not;
 
 TEST(FormatResolved, HasALinePerLeafWithValueAndOrigin) {
   ASSERT_OK_AND_ASSIGN(const ResolvedSpec resolved, Resolve(ExampleJob()));
@@ -18,6 +19,16 @@ TEST(FormatResolved, HasALinePerLeafWithValueAndOrigin) {
   EXPECT_THAT(text, ContainsRegex("\nmodel.from +- +default\n"));
   EXPECT_EQ(static_cast<size_t>(std::count(text.begin(), text.end(), '\n')),
             resolved.origins.size());
+}
+
+TEST(FormatResolved, GivesTheFilesOfASourceOneLine) {
+  JobSpec spec = ExampleJob().spec;
+  const BlobRef file{.name = "a", .sha256 = std::string(64, 'a'), .size_bytes = 10};
+  spec.data.train[0].files = {file, file, file};
+  ASSERT_OK_AND_ASSIGN(const ResolvedSpec resolved, Resolve(spec));
+  EXPECT_THAT(FormatResolved(resolved),
+              ContainsRegex("\ndata.train\\[0\\].files +3 files, 30 bytes +submit\n"));
+  for (const auto& [path, origin] : resolved.origins) EXPECT_THAT(path, Not(HasSubstr("files")));
 }
 
 TEST(FieldTableMarkdown, NamesEveryField) {

@@ -297,6 +297,8 @@ TEST_F(LinkTest, GarbageClosesOnlyItsOwnConnection) {
 TEST_F(LinkTest, AnAgentThatBreaksTheRulesLosesItsConnectionAndNothingElse) {
   for (const std::string& bad :
        {std::string(100, 'x'),
+        EncodeFrame({.channel = Channel::kRollouts, .sequence = 1, .payload = "x"}),
+        EncodeFrame({.channel = Channel::kControl, .sequence = 1, .payload = Encode(Ack{})}),
         EncodeFrame({.channel = Channel::kLink,
         .payload = Encode(Ack{.channel = Channel::kTelemetry, .sequence = 99})})}) {
     ASSERT_OK_AND_ASSIGN(UniqueFd fd, Dial(socket_));
