@@ -48,9 +48,10 @@ StatusOr<std::optional<LogPiece>> LogTail::Read(int64_t max_bytes) {
   if (data < 0 && errno != ENXIO)
     return ErrnoStatus(errno, fmt::format("cannot find data in {}", path_.string()));
   const int64_t data_at = data < 0 ? length : int64_t{data};
-  LogPiece piece{.stored_offset = next_.stored, .bytes = {}, .end = {}};
+  LogPiece piece;
+  piece.stored_offset = next_.stored;
   if (data_at > next_.file) {  // a hole: bytes that were dropped
-    piece.bytes = kDroppedLogLine;
+    piece.bytes = std::string(kDroppedLogLine);
     next_ = {next_.stored + static_cast<int64_t>(piece.bytes.size()), data_at};
     piece.end = next_;
     return piece;
