@@ -62,6 +62,7 @@ StatusOr<Process> Process::Start(const ProcessOptions& options) {
 
 Process::Process(Process&& other) noexcept
     : pid_(std::exchange(other.pid_, 0)),
+      end_(other.end_),
       fd_(std::move(other.fd_)),
       output_(std::move(other.output_)),
       found_(other.found_) {}
@@ -99,6 +100,7 @@ bool Process::ReadUntil(std::string_view text, absl::Duration timeout) {
 }
 
 StatusOr<int> Process::Wait(absl::Duration timeout) {
+  if (pid_ == 0) return end_;
   const absl::Time deadline = absl::Now() + timeout;
   while (ReadMore(deadline)) {
   }
@@ -109,7 +111,8 @@ StatusOr<int> Process::Wait(absl::Duration timeout) {
   }
   int status = 0;
   ::waitpid(std::exchange(pid_, 0), &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  end_ = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  return end_;
 }
 
 }  // namespace trainyard

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "common/crc32c.h"
 #include "common/files.h"
 #include "common/job_spec/json.h"
 #include "worker/data/evaluation_rows.h"
@@ -63,6 +64,8 @@ class Pretraining {
   Status LogStep(const StepReport& report, absl::Duration took);
   Status EvaluateNow();
   Status Resume();
+  // Replicas that differ by a bit are a bug or a broken machine: better to fail than to save.
+  Status CompareReplicas();
   // Rank 0 writes one of this step, unless it is there already.
   Status Checkpoint();
   // Written and recorded.
@@ -144,9 +147,12 @@ StatusOr<link::Outcome> Pretraining::Run() {
       return StopHere();
     }
     if (last || Due(spec_.evaluation.eval_steps)) RETURN_IF_ERROR(EvaluateNow());
+    if (last || !Due(spec_.checkpoint.save_steps)) continue;
+    RETURN_IF_ERROR(CompareReplicas());
     // One that cannot be written is told, and the job goes on: earlier ones are intact.
-    if (!last && Due(spec_.checkpoint.save_steps)) Checkpoint().IgnoreError();
+    Checkpoint().IgnoreError();
   }
+  RETURN_IF_ERROR(CompareReplicas());
   RETURN_IF_ERROR(CheckpointForGood());
   return Succeeded(fmt::format("all {} steps are done", progress_.step));
 }
@@ -247,6 +253,27 @@ TrainingState Pretraining::State() const {
           .spec_sha256 = Sha256(JobSpecToJson(spec_).dump())};
 }
 
+Status Pretraining::CompareReplicas() {
+  if (collective_ == nullptr) return OkStatus();
+  uint32_t own = 0;
+  for (const ParameterView& view : engine_->Parameters()) {
+    own = Crc32c({reinterpret_cast<const char*>(view.master),
+                  static_cast<size_t>(view.count) * sizeof(float)},
+                 own);
+  }
+  std::vector<uint32_t> all(static_cast<size_t>(context_.ranks));
+  RETURN_IF_ERROR(PeerError(collective_->AllGather(std::as_bytes(std::span(&own, 1)),
+                                                   std::as_writable_bytes(std::span(all)),
+                                                   context_.collective_timeout)));
+  spdlog::info("step={} weights_crc32c={:08x}", progress_.step, own);
+  for (size_t rank = 1; rank < all.size(); ++rank) {
+    if (all[rank] == all[0]) continue;
+    return Internal("after step {} the weights of rank {} are not those of rank 0 ({:08x}, {:08x})",
+                    progress_.step, rank, all[rank], all[0]);
+  }
+  return OkStatus();
+}
+
 Status Pretraining::Checkpoint() {
   if (!first_rank() || saved_step_ == progress_.step) return OkStatus();
   ASSIGN_OR_RETURN(const std::string end_of_text, data_.tokenizer->IdToToken(data_.end_of_text));
@@ -279,6 +306,7 @@ Status Pretraining::CheckpointForGood() {
 StatusOr<link::Outcome> Pretraining::StopHere() {
   const std::string at =
       fmt::format("stopped after step {} of {}", progress_.step, spec_.train.max_steps);
+  RETURN_IF_ERROR(CompareReplicas());
   if (link_.agent_gone()) {
     const Status saved = Checkpoint();
     return Stopped(kAgentGone,

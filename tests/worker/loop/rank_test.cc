@@ -1,0 +1,245 @@
+// trainyard-trainer rank: the processes of an attempt under a scripted agent.
+#include <gmock/gmock.h>
+#include <signal.h>
+
+#include <algorithm>
+
+#include "common/blob_store.h"
+#include "common/files.h"
+#include "common/job_spec/local_data.h"
+#include "common/job_spec/resolve.h"
+#include "common/job_spec/yaml.h"
+#include "tests/support/status_matchers.h"
+#include "tests/worker/loop/scripted_agent.h"
+#include "tests/worker/loop/tiny_job.h"
+#include "worker/loop/outcome.h"
+
+namespace trainyard::worker {
+namespace {
+
+using link::OutcomeKind;
+using link::RankStatus;
+using link::StopMode;
+using testing::Contains;
+using testing::HasSubstr;
+
+constexpr int kFailed = 1, kStopped = 130;
+
+class Ranks : public testing::Test {
+ protected:
+  // An attempt of the tiny job as a client submits it.
+  AttemptOptions Attempt(int ranks, const std::vector<std::string>& set = {}) {
+    AttemptOptions options;
+    options.folder = job_.folder();
+    options.blob_root = job_.folder() / "blobs";
+    options.ranks = ranks;
+    StatusOr<ParsedJob> parsed = ParseJobYaml(ReadFile(job_.file()).value(), "job.yaml");
+    for (const std::string& assignment : set) {
+      EXPECT_OK(ApplySet(&*parsed, assignment));
+    }
+    parsed->spec.resources.ranks = ranks;
+    options.spec = Resolve(*parsed).value().spec;
+    const auto blobs = DirectoryBlobStore::Open(options.blob_root).value();
+    const LocalFiles files = DigestLocalData(options.spec).value();
+    for (const auto& [sha256, path] : files) {
+      EXPECT_OK(blobs->Put("datasets/" + sha256, ReadFile(path).value()));
+    }
+    for (auto* sources : {&options.spec.data.train, &options.spec.data.validation}) {
+      for (DataSource& source : *sources) source.path.clear();
+    }
+    return options;
+  }
+
+  static void ExpectEnd(ScriptedAgent& agent, int rank, OutcomeKind kind,
+                        const std::string& reason) {
+    ASSERT_OK(agent.process(rank).Wait());
+    const StatusOr<link::ExitRecord> record = agent.Record(rank);
+    ASSERT_OK(record) << agent.process(rank).output();
+    EXPECT_EQ(record->status.outcome->kind, kind) << agent.process(rank).output();
+    EXPECT_EQ(record->status.outcome->reason, reason) << record->status.outcome->message;
+  }
+
+  std::string WeightsAt(const AttemptOptions& options, const std::string& key) {
+    return Sha256OfFile(options.blob_root / key / "model.safetensors").value();
+  }
+
+  const TinyJob job_;
+};
+
+std::vector<std::string> LinesWith(const std::string& text, const std::string& word) {
+  std::vector<std::string> lines;
+  for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) {
+    lines.push_back(text.substr(at, text.find('\n', at) - at));
+  }
+  return lines;
+}
+
+TEST_F(Ranks, TwoHaveTheSameBitsAndTheCurveOfOne) {
+  ScriptedAgent agent(Attempt(2));
+  ASSERT_OK(agent.Start());
+  ExpectEnd(agent, 0, OutcomeKind::kSucceeded, "");
+  ExpectEnd(agent, 1, OutcomeKind::kSucceeded, "");
+  // Each rank says at every checkpoint what its weights are.
+  const auto weights_0 = LinesWith(agent.process(0).output(), "weights_crc32c=");
+  EXPECT_EQ(weights_0.size(), 3u);
+  EXPECT_EQ(weights_0, LinesWith(agent.process(1).output(), "weights_crc32c="));
+
+  ASSERT_OK_AND_ASSIGN(const int code, job_.Run("alone"));
+  ASSERT_EQ(code, 0);
+  for (const char* metric : {"loss", "eval_loss", "grad_norm"}) {
+    const Curve alone = job_.Metric("alone", metric);
+    const auto two = agent.Metric(metric);
+    ASSERT_EQ(two.size(), alone.size()) << metric;
+    for (const auto& [step, value] : alone) {
+      EXPECT_NEAR(two.at(step), value, 2e-4 * value) << metric << " at step " << step;
+    }
+  }
+  EXPECT_EQ(agent.Metric("tokens_total"), job_.Metric("alone", "tokens_total"));
+  EXPECT_GT(agent.Metric("step_phase_seconds/reduce").at(12), 0);
+}
+
+TEST_F(Ranks, SucceedOnlyOnceTheLastCheckpointIsRecorded) {
+  AttemptOptions options = Attempt(1);
+  options.record_checkpoints = false;
+  ScriptedAgent agent(options);
+  ASSERT_OK(agent.Start());
+  ASSERT_TRUE(agent.Await(0, [](const RankStatus& s) {
+    return s.phase == link::Phase::kFinishing && s.waiting_for_coordinator;
+  }));
+  const RankStatus waiting = agent.status(0);
+  EXPECT_EQ(waiting.step, 12);
+  EXPECT_FALSE(waiting.outcome.has_value());
+  ASSERT_TRUE(waiting.checkpoint.has_value());
+  EXPECT_EQ(waiting.checkpoint->step, 12);
+  EXPECT_EQ(waiting.checkpoint->key, "checkpoints/tiny-00000/step-00000012-a1");
+  EXPECT_GT(waiting.beat, 24);  // 12 steps of two micro-batches, and the evaluations
+  EXPECT_GT(waiting.step_seconds_p99, 0);
+  agent.RecordCheckpoints();
+  ExpectEnd(agent, 0, OutcomeKind::kSucceeded, "");
+}
+
+TEST_F(Ranks, StopAfterTheSameStepWithACheckpointFromWhichTheJobGoesOnToTheSameBits) {
+  const std::vector<std::string> set = {"train.max_steps=40", "checkpoint.save_steps=0"};
+  AttemptOptions options = Attempt(2, set);
+  std::string whole;
+  {
+    options.attempt = 1;
+    ScriptedAgent agent(options);
+    ASSERT_OK(agent.Start());
+    ExpectEnd(agent, 0, OutcomeKind::kSucceeded, "");
+    whole = WeightsAt(options, agent.newest_checkpoint()->key);
+  }
+  options.attempt = 2;
+  ScriptedAgent stopped(options);
+  ASSERT_OK(stopped.Start());
+  ASSERT_TRUE(stopped.Await(1, [](const RankStatus& s) { return s.step >= 3; }));
+  // One of them hears it first; both stop after the same step.
+  stopped.Tell([](link::Directive& d) { d.stop = StopMode::kCheckpoint; }, /*only_rank=*/1);
+  ExpectEnd(stopped, 0, OutcomeKind::kStopped, kStopRequested);
+  ExpectEnd(stopped, 1, OutcomeKind::kStopped, kStopRequested);
+  const std::optional<link::WrittenCheckpoint> left = stopped.newest_checkpoint();
+  ASSERT_TRUE(left.has_value());
+  EXPECT_LT(left->step, 40);
+  EXPECT_EQ(stopped.Record(0)->status.step, left->step);
+  EXPECT_EQ(stopped.Record(1)->status.step, left->step);
+
+  options.attempt = 3;
+  options.resume = link::ResumePoint{left->step, left->key, left->manifest_digest};
+  ScriptedAgent resumed(options);
+  ASSERT_OK(resumed.Start());
+  ExpectEnd(resumed, 0, OutcomeKind::kSucceeded, "");
+  ExpectEnd(resumed, 1, OutcomeKind::kSucceeded, "");
+  EXPECT_EQ(WeightsAt(options, resumed.newest_checkpoint()->key), whole);
+  EXPECT_THAT(resumed.EventTypes(), Contains("RESUMED"));
+  EXPECT_EQ(resumed.Metric("loss").begin()->first, left->step + 1);
+}
+
+TEST_F(Ranks, AreFreedWhenAPeerIsKilled) {
+  ScriptedAgent agent(Attempt(2, {"train.max_steps=100000"}));
+  ASSERT_OK(agent.Start());
+  ASSERT_TRUE(agent.Await(0, [](const RankStatus& s) { return s.step >= 2; }));
+  agent.process(1).Signal(SIGKILL);
+  ExpectEnd(agent, 0, OutcomeKind::kFailed, kPeerLost);
+  ASSERT_OK_AND_ASSIGN(const int end, agent.process(1).Wait());
+  EXPECT_EQ(end, -SIGKILL);
+  EXPECT_THAT(agent.Record(1), StatusIs(StatusCode::kNotFound, HasSubstr("exit.json")));
+}
+
+TEST_F(Ranks, LeaveAtOnceWhenToldEvenIfAPeerHangs) {
+  ScriptedAgent agent(Attempt(2, {"train.max_steps=100000"}));
+  ASSERT_OK(agent.Start());
+  ASSERT_TRUE(agent.Await(0, [](const RankStatus& s) { return s.step >= 2; }));
+  agent.process(1).Signal(SIGSTOP);
+  agent.Tell([](link::Directive& d) { d.stop = StopMode::kNow; });
+  const absl::Time told = absl::Now();
+  ExpectEnd(agent, 0, OutcomeKind::kStopped, kStopRequested);
+  EXPECT_LT(absl::Now() - told, absl::Seconds(8));
+  agent.process(1).Signal(SIGKILL);
+  agent.process(1).Signal(SIGCONT);
+  ASSERT_OK(agent.process(1).Wait());
+}
+
+TEST_F(Ranks, SaveAndLeaveWhenNoAgentDialsAnyMore) {
+  AttemptOptions options = Attempt(1, {"train.max_steps=1000000"});
+  options.agent_timeout_seconds = 1;
+  ScriptedAgent agent(options);
+  ASSERT_OK(agent.Start());
+  ASSERT_TRUE(agent.Await(0, [](const RankStatus& s) { return s.step >= 2; }));
+  agent.HangUp(0);
+  ExpectEnd(agent, 0, OutcomeKind::kStopped, kAgentGone);
+  ASSERT_OK_AND_ASSIGN(const link::ExitRecord record, agent.Record(0));
+  ASSERT_TRUE(record.status.checkpoint.has_value());
+  EXPECT_EQ(record.status.checkpoint->step, record.status.step);
+  EXPECT_FALSE(record.telemetry_file.empty());  // what it had to say after the agent left
+}
+
+TEST_F(Ranks, ADamagedCheckpointIsRefusedByName) {
+  AttemptOptions options = Attempt(1);
+  {
+    ScriptedAgent agent(options);
+    ASSERT_OK(agent.Start());
+    ExpectEnd(agent, 0, OutcomeKind::kSucceeded, "");
+    const link::WrittenCheckpoint last = *agent.newest_checkpoint();
+    options.resume = link::ResumePoint{last.step, last.key, last.manifest_digest};
+  }
+  std::filesystem::resize_file(options.blob_root / options.resume->key / "model.safetensors", 999);
+  options.attempt = 2;
+  ScriptedAgent agent(options);
+  ASSERT_OK(agent.Start());
+  ExpectEnd(agent, 0, OutcomeKind::kFailed, kCheckpointDamaged);
+  EXPECT_THAT(agent.Record(0)->status.outcome->message,
+              testing::AllOf(HasSubstr("step-00000012-a1"), HasSubstr("model.safetensors")));
+}
+
+TEST_F(Ranks, LeaveARecordThatSaysWhatTheUserCanMend) {
+  ScriptedAgent agent(Attempt(1, {"tokenizer.train.vocab_size=9000"}));
+  ASSERT_OK(agent.Start());
+  ASSERT_OK_AND_ASSIGN(const int code, agent.process(0).Wait());
+  EXPECT_EQ(code, kFailed);
+  ExpectEnd(agent, 0, OutcomeKind::kFailed, kBadInput);
+  EXPECT_THAT(agent.Record(0)->status.outcome->message, HasSubstr("tokenizer.train.vocab_size"));
+}
+
+TEST_F(Ranks, StopBeforeTheFirstStepWithoutACheckpoint) {
+  AttemptOptions options = Attempt(2);
+  ScriptedAgent agent(options);
+  agent.Tell([](link::Directive& d) { d.stop = StopMode::kCheckpoint; });
+  ASSERT_OK(agent.Start());
+  ExpectEnd(agent, 0, OutcomeKind::kStopped, kStopRequested);
+  ExpectEnd(agent, 1, OutcomeKind::kStopped, kStopRequested);
+  EXPECT_FALSE(agent.newest_checkpoint().has_value());
+}
+
+TEST(TrainerProgram, LinksTorchButNeitherGrpcNorProtobuf) {
+  ASSERT_OK_AND_ASSIGN(Process ldd,
+                       Process::Start({.command = {"/usr/bin/ldd", TrainerProgram()}}));
+  ASSERT_OK_AND_ASSIGN(const int code, ldd.Wait());
+  ASSERT_EQ(code, 0) << ldd.output();
+  EXPECT_THAT(ldd.output(), HasSubstr("libtorch_cpu"));
+  for (const char* library : {"libgrpc", "libprotobuf", "libabsl_log", "libsentencepiece"}) {
+    EXPECT_THAT(ldd.output(), testing::Not(HasSubstr(library)));
+  }
+}
+
+}  // namespace
+}  // namespace trainyard::worker
