@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "common/blob_store.h"
 #include "common/job_spec/json.h"
 #include "common/wire/job_spec.h"
 #include "common/wire/values.h"
@@ -94,6 +95,22 @@ Status CheckText(const std::string& text, std::string_view field) {
   return WithField(InvalidArgument("{} is longer than {} bytes", field, kTextMax), field);
 }
 
+// A checkpoint's key is what clients may download from and what the daemon may delete.
+Status CheckCheckpoint(const v1::RankReport& rank) {
+  if (rank.checkpoint_step() <= 0) return OkStatus();
+  RETURN_IF_ERROR(CheckBlobKey(rank.checkpoint_key()));
+  if (!rank.checkpoint_key().starts_with(fmt::format("checkpoints/{}/", rank.job_id())))
+    return WithField(
+        InvalidArgument("{} is not a checkpoint of {}", rank.checkpoint_key(), rank.job_id()),
+        "ranks.checkpoint_key");
+  const std::string& digest = rank.checkpoint_digest();
+  if (digest.size() != 64 || digest.find_first_not_of("0123456789abcdef") != std::string::npos)
+    return WithField(InvalidArgument("the manifest digest of {} is not 64 lower-case hex digits",
+                                     rank.checkpoint_key()),
+                     "ranks.checkpoint_digest");
+  return OkStatus();
+}
+
 Status CheckRank(const v1::RankReport& rank) {
   if (rank.job_id().empty() || rank.job_id().size() > 128)
     return WithField(InvalidArgument("a rank report needs a job id of 1 to 128 characters"),
@@ -112,7 +129,7 @@ Status CheckRank(const v1::RankReport& rank) {
         std::pair(&rank.checkpoint_failure(), "ranks.checkpoint_failure"),
         std::pair(&rank.outcome().message(), "ranks.outcome.message")})
     RETURN_IF_ERROR(CheckText(*text, field));
-  return OkStatus();
+  return CheckCheckpoint(rank);
 }
 
 StatusOr<RankReport> RankFromProto(const v1::RankReport& proto) {
@@ -266,8 +283,12 @@ v1::Worker WorkerToProto(const Worker& worker,
 }
 
 StatusOr<WorkerReport> ReportFromProto(const v1::WorkerReport& proto) {
-  if (proto.worker_id().empty() || proto.worker_id().size() > 128)
-    return WithField(InvalidArgument("a worker needs an id of 1 to 128 characters"), "worker_id");
+  // A blob key's rule for one segment: the id stands in resource names.
+  if (!CheckBlobKey(proto.worker_id()).ok() || proto.worker_id().size() > 128 ||
+      proto.worker_id().find('/') != std::string::npos)
+    return WithField(InvalidArgument("a worker's id must be 1 to 128 of [A-Za-z0-9._-] and not "
+                                     "begin with a dot"),
+                     "worker_id");
   if (proto.slots_size() > kSlotsMax || proto.ranks_size() > kRanksMax)
     return WithField(InvalidArgument("{} slots and {} ranks are more than the {} and {} allowed",
                                      proto.slots_size(), proto.ranks_size(), kSlotsMax, kRanksMax),

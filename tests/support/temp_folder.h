@@ -10,8 +10,8 @@ namespace trainyard {
 
 class TempFolder {
  public:
-  TempFolder()
-      : path_(std::filesystem::temp_directory_path() / ("trainyard-test-" + RandomHex(8))) {
+  explicit TempFolder(const std::filesystem::path& within = std::filesystem::temp_directory_path())
+      : path_(within / ("trainyard-test-" + RandomHex(8))) {
     REQUIRE(MakeFolders(path_).ok());
   }
   ~TempFolder() {
@@ -25,5 +25,12 @@ class TempFolder {
  private:
   const std::filesystem::path path_;
 };
+
+// Memory, where the system has such a folder, for tests that sync often and prove nothing about
+// disks.
+inline std::filesystem::path FolderInMemory() {
+  const std::filesystem::path shm = "/dev/shm";
+  return std::filesystem::is_directory(shm) ? shm : std::filesystem::temp_directory_path();
+}
 
 }  // namespace trainyard

@@ -1,0 +1,131 @@
+#include <gmock/gmock.h>
+
+#include "common/checkpoint_manifest.h"
+#include "common/files.h"
+#include "tests/coordinator/service/fixture.h"
+
+namespace trainyard::coordinator {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+// A job with one recorded checkpoint, at step 100, of two files.
+class CheckpointServiceTest : public ServiceTest {
+ protected:
+  CheckpointServiceTest() : worker_process_(*workers_, AsWorker(), "worker-0") {
+    EXPECT_TRUE(worker_process_.Report());
+    job_ = Create(Request());
+    worker_process_.WaitForRanks(1);
+    key_ = "checkpoints/" + job_.job_id() + "/" + CheckpointFolderName(100, 1);
+    EXPECT_OK(blobs_->Put(key_ + "/model.safetensors", "weights"));
+    EXPECT_OK(blobs_->Put(key_ + "/config.json", "{}"));
+    const auto folder = blobs_->LocalPath(key_);
+    EXPECT_OK(MakeFolders(**folder / "trainyard"));
+    const auto digest = WriteManifest(
+        **folder,
+        {.job = job_.job_id(),
+         .attempt = 1,
+         .step = 100,
+         .files = {{"config.json", Sha256("{}"), 2}, {"model.safetensors", Sha256("weights"), 7}}});
+    EXPECT_OK(digest);
+    digest_ = digest.value_or("");
+    Record();
+  }
+
+  // Lets the rank train, and say that it has written the checkpoint, until it is recorded.
+  void Record() {
+    v1::RankReport* rank = worker_process_.report.mutable_ranks(0);
+    rank->set_process("running");
+    rank->set_prepare_done(true);
+    rank->set_phase("training");
+    rank->set_listen_address("127.0.0.1:1");
+    rank->set_step(100);
+    rank->set_checkpoint_step(100);
+    rank->set_checkpoint_key(key_);
+    rank->set_checkpoint_digest(digest_);
+    rank->set_checkpoint_size_bytes(9);
+    for (int i = 0; i < 200; ++i) {
+      ASSERT_TRUE(worker_process_.Report());
+      if (worker_process_.desired.ranks_size() == 1 &&
+          worker_process_.desired.ranks(0).recorded_step() == 100)
+        return;
+    }
+    FAIL() << "never recorded: " << worker_process_.desired.ShortDebugString();
+  }
+  std::string Name(const std::string& step) const { return job_.name() + "/checkpoints/" + step; }
+  StatusOr<v1::GetCheckpointResponse> Get(const std::string& name) {
+    const auto context = AsAdmin();
+    v1::GetCheckpointRequest request;
+    request.set_name(name);
+    v1::GetCheckpointResponse response;
+    RETURN_IF_ERROR(FromGrpc(checkpoints_->GetCheckpoint(context.get(), request, &response)));
+    return response;
+  }
+  v1::VerifyCheckpointResponse Verify() {
+    const auto context = AsAdmin();
+    v1::VerifyCheckpointRequest request;
+    request.set_name(Name("latest"));
+    v1::VerifyCheckpointResponse response;
+    EXPECT_OK(FromGrpc(checkpoints_->VerifyCheckpoint(context.get(), request, &response)));
+    return response;
+  }
+
+  FakeWorker worker_process_;
+  v1::Job job_;
+  std::string key_, digest_;
+};
+
+TEST_F(CheckpointServiceTest, ShowsRecordedOnesWithTheirFiles) {
+  const auto context = AsAdmin();
+  v1::ListCheckpointsRequest request;
+  request.set_parent(job_.name());
+  v1::ListCheckpointsResponse response;
+  ASSERT_OK(FromGrpc(checkpoints_->ListCheckpoints(context.get(), request, &response)));
+  ASSERT_THAT(response.checkpoints(), SizeIs(1));
+  EXPECT_EQ(response.checkpoints(0).step(), 100);
+  for (const char* step : {"100", "latest"}) {
+    ASSERT_OK_AND_ASSIGN(const v1::GetCheckpointResponse got, Get(Name(step)));
+    EXPECT_EQ(got.checkpoint().key(), key_);
+    ASSERT_THAT(got.files(), SizeIs(3));
+    EXPECT_EQ(got.files(2).path(), "trainyard/manifest.json");
+    EXPECT_EQ(got.files(2).sha256(), digest_);
+  }
+  EXPECT_EQ(ReasonOf(Get(Name("200")).status()), "CHECKPOINT_NOT_FOUND");
+  EXPECT_EQ(FieldOf(Get(Name("newest")).status()), "name");
+  EXPECT_EQ(FieldOf(Get(job_.name()).status()), "name");
+}
+
+TEST_F(CheckpointServiceTest, ItsFilesCanBeDownloaded) {
+  const auto context = AsAdmin();
+  v1::DownloadRequest request;
+  request.set_key(key_ + "/model.safetensors");
+  const auto stream = blob_calls_->Download(context.get(), request);
+  v1::DownloadResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.data(), "weights");
+  EXPECT_EQ(response.size_bytes(), 7);
+}
+
+TEST_F(CheckpointServiceTest, VerifyNamesEveryBadFile) {
+  v1::VerifyCheckpointResponse response = Verify();
+  EXPECT_TRUE(response.intact());
+  EXPECT_THAT(response.problems(), IsEmpty());
+  ASSERT_OK(blobs_->Put(key_ + "/model.safetensors", "weighty"));
+  ASSERT_OK(blobs_->Delete(key_ + "/config.json"));
+  ASSERT_OK(blobs_->Put(key_ + "/stranger", "?"));
+  response = Verify();
+  EXPECT_FALSE(response.intact());
+  EXPECT_THAT(
+      response.problems(),
+      ElementsAre(HasSubstr("config.json"), HasSubstr("model.safetensors"), HasSubstr("stranger")));
+  ASSERT_OK(blobs_->Put(key_ + "/trainyard/manifest.json", "{}"));
+  response = Verify();
+  EXPECT_FALSE(response.intact());
+  EXPECT_THAT(response.problems(), ElementsAre(HasSubstr("manifest")));
+}
+
+}  // namespace
+}  // namespace trainyard::coordinator
