@@ -21,8 +21,7 @@ std::vector<std::string> Peers(const JobEntry& entry) {
   return peers;
 }
 
-void AddDesired(const Ledger& ledger, const JobEntry& entry, const WorkerId& worker,
-                DesiredState& desired) {
+void AddDesired(const JobEntry& entry, const WorkerId& worker, DesiredState& desired) {
   const Job& job = *entry.job;
   const Attempt& attempt = *OpenAttempt(job);
   for (const RankPlacement& placement : attempt.ranks) {
@@ -33,7 +32,7 @@ void AddDesired(const Ledger& ledger, const JobEntry& entry, const WorkerId& wor
     rank.placement = placement;
     rank.all_ranks = attempt.ranks;
     rank.spec = job.spec;
-    rank.attempt_secret = ledger.SecretOf(job.id, attempt.number);
+    rank.attempt_secret = entry.secret;
     rank.peers = Peers(entry);
     rank.prepare_done = job.prepare_done;
     rank.prepared = job.prepared;
@@ -56,7 +55,7 @@ DesiredState DesiredOf(const Ledger& ledger, const WorkerId& worker) {
   desired.blob_probe_key = ledger.options().blob_probe_key;
   const WorkerEntry* entry = ledger.FindWorker(worker);
   if (entry == nullptr) return desired;
-  for (const JobId& job : entry->jobs) AddDesired(ledger, *ledger.Find(job), worker, desired);
+  for (const JobId& job : entry->jobs) AddDesired(*ledger.Find(job), worker, desired);
   return desired;
 }
 

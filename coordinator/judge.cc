@@ -70,12 +70,12 @@ Verdict Judge(const Job& job, const Attempt& attempt, const std::vector<RankStat
     const absl::Duration after = IsEcho(cause->why.reason) ? kCauseGrace : absl::ZeroDuration();
     return {Kind::kEnds, std::move(cause->why), cause->remedy, after};
   }
+  const Checkpoint* newest = NewestCheckpoint(job);
+  const bool has_last_checkpoint = newest != nullptr && newest->step >= job.spec->train.max_steps;
   const auto has_exited = [](const RankState& r) { return r.outcome.has_value(); };
   const auto exited = std::count_if(ranks.begin(), ranks.end(), has_exited);
   if (exited == static_cast<int64_t>(ranks.size())) {
-    const Checkpoint* newest = NewestCheckpoint(job);
-    if (newest != nullptr && newest->step >= job.spec->train.max_steps)
-      return {Kind::kSucceeded, {}, {}, {}};
+    if (has_last_checkpoint) return {Kind::kSucceeded, {}, {}, {}};
     const ReasonRow row = FindReason("CHECKPOINT_MISSING");
     return {Kind::kEnds,
             {"CHECKPOINT_MISSING", row.owner,
@@ -84,15 +84,17 @@ Verdict Judge(const Job& job, const Attempt& attempt, const std::vector<RankStat
             row.remedy,
             kLastCheckpointGrace};
   }
-  if (exited > 0) {
+  const bool all_done = std::all_of(ranks.begin(), ranks.end(), [&](const RankState& r) {
+    return r.outcome || r.live.step >= job.spec->train.max_steps;
+  });
+  // Nothing is left to wait for, not even for the coordinator.
+  if (exited > 0 || (all_done && has_last_checkpoint)) {
     const auto running = std::find_if_not(ranks.begin(), ranks.end(), has_exited);
     const ReasonRow row = FindReason("EXIT_TIMEOUT");
-    return {Kind::kEnds,
-            {"EXIT_TIMEOUT", row.owner,
-             fmt::format("{} has not exited although others finished",
-                         RankName(attempt, static_cast<int32_t>(running - ranks.begin())))},
-            row.remedy,
-            kExitGrace};
+    const Why why = {"EXIT_TIMEOUT", row.owner,
+                     fmt::format("{} has not exited after the last step",
+                                 RankName(attempt, static_cast<int32_t>(running - ranks.begin())))};
+    return {Kind::kEnds, why, row.remedy, kExitGrace};
   }
   const bool all_work = std::all_of(ranks.begin(), ranks.end(), [](const RankState& r) {
     return r.seen && r.live.process == "running" && IsWorkingPhase(r.live.phase);

@@ -237,10 +237,12 @@ void Ledger::ReindexAttempt(JobEntry& entry, const Job* before) {
   }
   if (number(open) == number(was_open)) return;
   entry.ranks.clear();
+  entry.secret.clear();
   entry.held_reason.clear();
   schedule_due_ = true;
   if (open == nullptr) return;
   entry.ranks.resize(open->ranks.size());
+  entry.secret = HmacSha256(attempt_key_, fmt::format("{}/{}", entry.job->id.value, open->number));
   for (const RankPlacement& rank : open->ranks) {
     AddWorker(rank.slot.worker).jobs.insert(entry.job->id);
     notices_.workers.insert(rank.slot.worker);
@@ -336,10 +338,6 @@ void Ledger::SetScheduled() {
     // Demands in back-off are few: jobs that ran and failed. Those behind a full cluster have none.
     if (demand.not_before > Steady()) next_back_off_ = std::min(next_back_off_, demand.not_before);
   }
-}
-
-std::string Ledger::SecretOf(const JobId& job, AttemptNumber attempt) const {
-  return HmacSha256(attempt_key_, fmt::format("{}/{}", job.value, attempt));
 }
 
 }  // namespace trainyard::coordinator

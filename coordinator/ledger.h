@@ -39,6 +39,7 @@ struct JobEntry {
   int64_t last_sequence = 0;                     // of its newest event
   absl::Time deadline = absl::InfiniteFuture();  // of its state; steady
   std::vector<RankState> ranks;                  // of the open attempt, else empty
+  std::string secret;                            // likewise: its ranks prove it to each other
   // A verdict that waits for confirmation.
   std::string held_reason;
   absl::Time held_since = absl::InfiniteFuture();  // steady
@@ -113,7 +114,6 @@ class Ledger {
   bool IsSettling() const { return Steady() < settled_at_; }
 
   // ------------------------------------------------------------------------------------- rest
-  std::string SecretOf(const JobId& job, AttemptNumber attempt) const;
   void NoteDesiredChanged(const WorkerId& worker) { notices_.workers.insert(worker); }
   Notices TakeNotices() { return std::exchange(notices_, {}); }
   std::deque<Garbage>& garbage() { return garbage_; }

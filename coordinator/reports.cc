@@ -71,8 +71,11 @@ bool IsNews(const WorkerEntry& worker, const WorkerReport& report) {
 
 std::string Refusal(Ledger& ledger, const WorkerReport& report) {
   const WorkerEntry* known = ledger.FindWorker(report.worker);
-  if (known != nullptr && std::find(known->past_epochs.begin(), known->past_epochs.end(),
-                                    report.epoch) != known->past_epochs.end()) {
+  // An older life may speak again once the newer one is silent: after a restart of the coordinator
+  // it is not known which of two lives is the older.
+  if (known != nullptr && ledger.IsReachable(*known) &&
+      std::find(known->past_epochs.begin(), known->past_epochs.end(), report.epoch) !=
+          known->past_epochs.end()) {
     return fmt::format("a newer daemon reports as {}: give each worker its own name",
                        report.worker.value);
   }
@@ -99,6 +102,7 @@ void Meet(Ledger& ledger, WorkerEntry& entry, const WorkerReport& report) {
   if (!entry.ever_reported || !ledger.IsReachable(entry) || !SameCapacity(worker, report)) {
     ledger.SetScheduleDue();
   }
+  std::erase(entry.past_epochs, report.epoch);
   if (!worker.epoch.empty() && worker.epoch != report.epoch) {
     entry.past_epochs.push_back(worker.epoch);
     if (entry.past_epochs.size() > kPastEpochsMax) entry.past_epochs.pop_front();

@@ -22,9 +22,10 @@ constexpr size_t kBatchMax = 5'000;
 
 struct Statements {
   Statement insert_event, insert_job, update_job;
+  Statement events, events_of_job, recent_events;
 };
 
-StatusOr<Event> EventOf(const Statement& row) {
+Event EventOf(const Statement& row) {
   Event event;
   event.sequence = row.Int(0);
   event.time = absl::FromUnixMicros(row.Int(1));
@@ -36,9 +37,6 @@ StatusOr<Event> EventOf(const Statement& row) {
   event.payload_json = row.Text(7);
   return event;
 }
-
-constexpr std::string_view kEventColumns =
-    "sequence, time_us, actor, type, job, attempt, message, payload";
 
 class SqliteStore final : public Store {
  public:
@@ -306,20 +304,17 @@ StatusOr<std::vector<Event>> SqliteStore::Select(Statement& statement, int64_t l
   std::vector<Event> events;
   while (static_cast<int64_t>(events.size()) < limit) {
     ASSIGN_OR_RETURN(const bool row, statement.Step());
-    if (!row) break;
-    ASSIGN_OR_RETURN(Event event, EventOf(statement));
-    events.push_back(std::move(event));
+    if (!row) return events;
+    events.push_back(EventOf(statement));
   }
+  statement.Reset();
   return events;
 }
 
 StatusOr<std::vector<Event>> SqliteStore::Events(const JobId& job, int64_t after_sequence,
                                                  int64_t limit) {
   absl::MutexLock lock(&db_mu_);
-  ASSIGN_OR_RETURN(Statement select,
-                   db_->Prepare(fmt::format("SELECT {} FROM events WHERE sequence > ?1 {} ORDER BY "
-                                            "sequence LIMIT ?2",
-                                            kEventColumns, job.empty() ? "" : "AND job = ?3")));
+  Statement& select = job.empty() ? statements_.events : statements_.events_of_job;
   select.Bind(1, after_sequence).Bind(2, limit);
   if (!job.empty()) select.Bind(3, job.value);
   return Select(select, limit);
@@ -327,27 +322,36 @@ StatusOr<std::vector<Event>> SqliteStore::Events(const JobId& job, int64_t after
 
 StatusOr<std::vector<Event>> SqliteStore::RecentEvents(const JobId& job, int64_t limit) {
   absl::MutexLock lock(&db_mu_);
-  ASSIGN_OR_RETURN(
-      Statement select,
-      db_->Prepare(fmt::format(
-          "SELECT {} FROM events WHERE job = ?1 ORDER BY sequence DESC LIMIT ?2", kEventColumns)));
-  select.Bind(1, job.value).Bind(2, limit);
-  ASSIGN_OR_RETURN(std::vector<Event> events, Select(select, limit));
+  statements_.recent_events.Bind(1, job.value).Bind(2, limit);
+  ASSIGN_OR_RETURN(std::vector<Event> events, Select(statements_.recent_events, limit));
   std::reverse(events.begin(), events.end());
   return events;
+}
+
+StatusOr<Statements> PrepareStatements(Sqlite& db) {
+  const auto select = [&db](std::string_view where_and_order) {
+    return db.Prepare(fmt::format(
+        "SELECT sequence, time_us, actor, type, job, attempt, message, payload FROM events {}",
+        where_and_order));
+  };
+  Statements all;
+  ASSIGN_OR_RETURN(all.insert_event,
+                   db.Prepare("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
+  ASSIGN_OR_RETURN(all.insert_job, db.Prepare("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?)"));
+  ASSIGN_OR_RETURN(all.update_job,
+                   db.Prepare("UPDATE jobs SET state = ?, progress = ? WHERE id = ?"));
+  ASSIGN_OR_RETURN(all.events, select("WHERE sequence > ?1 ORDER BY sequence LIMIT ?2"));
+  ASSIGN_OR_RETURN(all.events_of_job,
+                   select("WHERE sequence > ?1 AND job = ?3 ORDER BY sequence LIMIT ?2"));
+  ASSIGN_OR_RETURN(all.recent_events, select("WHERE job = ?1 ORDER BY sequence DESC LIMIT ?2"));
+  return all;
 }
 
 }  // namespace
 
 StatusOr<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& path) {
   ASSIGN_OR_RETURN(std::unique_ptr<Sqlite> db, OpenDatabase(path));
-  Statements statements;
-  ASSIGN_OR_RETURN(statements.insert_event,
-                   db->Prepare("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
-  ASSIGN_OR_RETURN(statements.insert_job,
-                   db->Prepare("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?)"));
-  ASSIGN_OR_RETURN(statements.update_job,
-                   db->Prepare("UPDATE jobs SET state = ?, progress = ? WHERE id = ?"));
+  ASSIGN_OR_RETURN(Statements statements, PrepareStatements(*db));
   ASSIGN_OR_RETURN(const int64_t last,
                    db->QueryInt("SELECT coalesce(max(sequence), 0) FROM events"));
   ASSIGN_OR_RETURN(const int64_t n, db->QueryInt("SELECT count(*) FROM events"));

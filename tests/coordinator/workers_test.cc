@@ -296,6 +296,21 @@ TEST(Hang, WaitingForTheCoordinatorHasNoDeadline) {
   EXPECT_EQ(yard.state(job), JobState::kRunning);
 }
 
+TEST(Hang, ARankThatDoesNotExitAfterTheLastStepIsReplaced) {
+  Yard yard;
+  yard.AddWorker("worker-0");
+  const JobId job = yard.Submit("llm");
+  yard.Train(job, 400);
+  yard.Write(job, 400);
+  yard.rank(job, 0).live.phase = "finishing";
+  yard.rank(job, 0).live.waiting_for_coordinator = true;
+  yard.Run(absl::Seconds(55));
+  EXPECT_EQ(yard.state(job), JobState::kRunning);
+  yard.Run(absl::Seconds(10));
+  EXPECT_EQ(yard.job(job).attempts[0].end_reason, "EXIT_TIMEOUT");
+  EXPECT_EQ(yard.job(job).attempts.back().resumed_from_step, 400);
+}
+
 TEST(Starting, HasItsTimeAnewWithEverySignOfProgress) {
   Yard yard;
   yard.AddWorker("worker-0");

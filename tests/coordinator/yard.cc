@@ -18,6 +18,7 @@ JobSpec SpecOf(const std::string& name, int64_t ranks) {
   source.files = {{"a.txt", std::string(64, 'a'), 100}};
   spec.data.train = {source};
   spec.train.max_steps = 400;
+  spec.train.global_batch_size = 12;  // shared by 1, 2 or 3 ranks
   spec.resources.ranks = ranks;
   spec.checkpoint.save_total_limit = 2;
   return spec;
