@@ -1,63 +1,16 @@
 #include "cli/upload.h"
 
-#include <glob.h>
-
-#include <algorithm>
 #include <cstdio>
 #include <fstream>
-#include <map>
 
 #include "cli/output.h"
-#include "common/files.h"
+#include "common/job_spec/local_data.h"
 
 namespace trainyard::cli {
 namespace {
 
 constexpr int64_t kPieceBytes = 512 << 10;
 constexpr int kTries = 5;
-
-struct LocalFile {
-  std::filesystem::path path;
-  int64_t size_bytes = 0;
-};
-using FilesByDigest = std::map<std::string, LocalFile>;
-
-StatusOr<std::vector<std::filesystem::path>> Expand(const std::string& pattern) {
-  glob_t found;
-  const int result = ::glob(pattern.c_str(), GLOB_TILDE | GLOB_BRACE, nullptr, &found);
-  std::vector<std::filesystem::path> paths;
-  if (result == 0)
-    for (size_t i = 0; i < found.gl_pathc; ++i)
-      if (std::filesystem::is_regular_file(found.gl_pathv[i])) paths.push_back(found.gl_pathv[i]);
-  ::globfree(&found);
-  if (paths.empty())
-    return NotFound("data path {} matches no file (looked from {})", pattern,
-                    std::filesystem::current_path().string());
-  return paths;
-}
-
-StatusOr<FilesByDigest> DigestSources(std::vector<DataSource>& sources, const std::string& field) {
-  FilesByDigest files;
-  for (size_t i = 0; i < sources.size(); ++i) {
-    DataSource& source = sources[i];
-    if (source.path.empty()) continue;  // digests were given
-    const std::string where = fmt::format("data.{}[{}].path", field, i);
-    const auto paths = Expand(source.path);
-    if (!paths.ok()) return WithField(paths.status(), where);
-    source.files.clear();
-    for (const std::filesystem::path& path : *paths) {
-      const auto size = static_cast<int64_t>(std::filesystem::file_size(path));
-      if (size == 0)
-        return WithField(
-            InvalidArgument("{} is empty; remove it or leave it out of {}", path.string(), where),
-            where);
-      ASSIGN_OR_RETURN(const std::string sha256, Sha256OfFile(path));
-      source.files.push_back({path.filename().string(), sha256, size});
-      files[sha256] = {path, size};
-    }
-  }
-  return files;
-}
 
 Status UploadOnce(Client& client, const std::string& sha256, const LocalFile& file) {
   v1::GetUploadRequest query;
@@ -107,13 +60,10 @@ void MarkGiven(ParsedJob& job, const std::vector<DataSource>& sources, const std
         job.origins[fmt::format("data.{}[{}].files[{}].{}", list, i, j, leaf)] = "submit";
 }
 
-StatusOr<FilesByDigest> DigestAll(ParsedJob& job) {
-  DataSpec& data = job.spec.data;
-  ASSIGN_OR_RETURN(FilesByDigest files, DigestSources(data.train, "train"));
-  ASSIGN_OR_RETURN(FilesByDigest validation, DigestSources(data.validation, "validation"));
-  MarkGiven(job, data.train, "train");
-  MarkGiven(job, data.validation, "validation");
-  files.merge(validation);
+StatusOr<LocalFiles> DigestAll(ParsedJob& job) {
+  ASSIGN_OR_RETURN(const LocalFiles files, DigestLocalData(job.spec));
+  MarkGiven(job, job.spec.data.train, "train");
+  MarkGiven(job, job.spec.data.validation, "validation");
   return files;
 }
 
@@ -124,7 +74,7 @@ Status DigestDatasets(ParsedJob& job) { return job.AtPosition(DigestAll(job).sta
 Status UploadDatasets(Client& client, ParsedJob& job, bool quiet) {
   const auto digested = DigestAll(job);
   if (!digested.ok()) return job.AtPosition(digested.status());
-  const FilesByDigest& files = *digested;
+  const LocalFiles& files = *digested;
   v1::FindMissingRequest query;
   for (const auto& [sha256, file] : files) query.add_sha256(sha256);
   ASSIGN_OR_RETURN(const v1::FindMissingResponse missing,

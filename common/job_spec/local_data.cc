@@ -21,7 +21,7 @@ Status DigestSource(DataSource& source, const std::string& field, LocalFiles& fi
     }
     ASSIGN_OR_RETURN(const std::string sha256, Sha256OfFile(path));
     source.files.push_back({path.filename().string(), sha256, size});
-    files[sha256] = path;
+    files[sha256] = {path, size};
   }
   return OkStatus();
 }

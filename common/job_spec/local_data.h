@@ -2,6 +2,7 @@
 // opens these paths.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -12,7 +13,11 @@
 
 namespace trainyard {
 
-using LocalFiles = std::map<std::string, std::filesystem::path>;  // by SHA-256
+struct LocalFile {
+  std::filesystem::path path;
+  int64_t size_bytes = 0;
+};
+using LocalFiles = std::map<std::string, LocalFile>;  // by SHA-256
 
 // The regular files that a path or glob (~ and {a,b} included) names, in order of their names.
 // NotFound when there are none.

@@ -91,8 +91,4 @@ void AloneRank::Metrics(int64_t step, const std::vector<std::pair<std::string, d
   metrics_.clear();  // a full disk loses points, not the job
 }
 
-void AloneRank::Event(std::string_view type, const std::string& message) {
-  spdlog::info("event={} {}", type, message);
-}
-
 }  // namespace trainyard::worker

@@ -48,7 +48,7 @@ class AloneRank final : public RankLink {
   void ReportCheckpoint(const link::WrittenCheckpoint& checkpoint) override;
   void ReportCheckpointFailure(const link::CheckpointFailure& failure) override;
   void Metrics(int64_t step, const std::vector<std::pair<std::string, double>>& values) override;
-  void Event(std::string_view type, const std::string& message) override;
+  void Event(std::string_view, const std::string&) override {}  // the log has it
 
  private:
   const AloneOptions options_;

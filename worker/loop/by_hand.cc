@@ -120,7 +120,7 @@ StatusOr<link::Outcome> RunByHand(const ByHandOptions& options) {
     if (found == files.end()) {
       return NotFound("{}: no path is given for it, only a digest", file.name);
     }
-    return found->second;
+    return found->second.path;
   };
   context.blobs = blobs.get();
   context.link = &link;

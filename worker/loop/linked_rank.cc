@@ -71,7 +71,7 @@ StatusOr<Directive> LinkedRank::WaitUntil(std::string_view what,
   if (!heard.ok()) {
     return WithReason(Unavailable("no agent has dialled for {} while waiting until {}",
                                   absl::FormatDuration(server_->SinceAgent()), what),
-                      kAgentGone);
+                      kAgentLost);
   }
   if (heard->stop == StopMode::kNow) return StopRequested(what);
   return heard;

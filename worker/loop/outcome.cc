@@ -46,14 +46,14 @@ link::Outcome OutcomeOf(const Status& status) {
   if (outcome.reason == absl::StatusCodeToString(status.code())) {
     outcome.reason = ReasonByCode(status.code());
   }
-  if (outcome.reason == kStopRequested || outcome.reason == kAgentGone) {
+  if (outcome.reason == kStopped || outcome.reason == kAgentLost) {
     return Stopped(outcome.reason, outcome.message);
   }
   return outcome;
 }
 
 Status StopRequested(std::string_view what) {
-  return WithReason(Cancelled("told to stop now, before {}", what), kStopRequested);
+  return WithReason(Cancelled("told to stop now, before {}", what), kStopped);
 }
 
 Status PeerError(const Status& status) {

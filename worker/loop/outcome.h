@@ -10,7 +10,7 @@
 namespace trainyard::worker {
 
 // Reasons, as link::Outcome and errors carry them.
-inline constexpr char kAgentGone[] = "AGENT_GONE";
+inline constexpr char kAgentLost[] = "AGENT_LOST";
 inline constexpr char kBadInput[] = "BAD_INPUT";
 inline constexpr char kCheckpointDamaged[] = "CHECKPOINT_DAMAGED";
 inline constexpr char kDataDamaged[] = "DATA_DAMAGED";
@@ -19,10 +19,10 @@ inline constexpr char kInternal[] = "INTERNAL";
 inline constexpr char kLossNotFinite[] = "LOSS_NOT_FINITE";
 inline constexpr char kOutOfMemory[] = "OUT_OF_MEMORY";
 inline constexpr char kPeerLost[] = "PEER_LOST";
-inline constexpr char kStopRequested[] = "STOP_REQUESTED";
+inline constexpr char kStopped[] = "STOPPED";
 
 link::Outcome Succeeded(std::string message);
-// `reason`: STOP_REQUESTED or AGENT_GONE.
+// `reason`: STOPPED or AGENT_LOST.
 link::Outcome Stopped(std::string reason, std::string message);
 
 // The outcome of an error. A reason that the status carries (WithReason) wins; else by code:
@@ -30,10 +30,10 @@ link::Outcome Stopped(std::string reason, std::string message);
 //   OUT_OF_MEMORY  ResourceExhausted (a full disk carries DISK_FULL)
 //   DATA_DAMAGED   DataLoss: stored bytes that are not what was written
 //   INTERNAL       all others
-// Errors with reason STOP_REQUESTED or AGENT_GONE are `stopped`, the rest `failed`.
+// Errors with reason STOPPED or AGENT_LOST are `stopped`, the rest `failed`.
 link::Outcome OutcomeOf(const Status& status);
 
-// Cancelled with the reason STOP_REQUESTED: told to stop now while waiting until `what`.
+// Cancelled with the reason STOPPED: told to stop now while waiting until `what`.
 Status StopRequested(std::string_view what);
 // An error of a collective: Aborted and DeadlineExceeded have the reason PEER_LOST, others (a
 // disagreement between ranks) INTERNAL. OK stays OK.

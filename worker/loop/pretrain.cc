@@ -309,14 +309,14 @@ StatusOr<link::Outcome> Pretraining::StopHere() {
   RETURN_IF_ERROR(CompareReplicas());
   if (link_.agent_gone()) {
     const Status saved = Checkpoint();
-    return Stopped(kAgentGone,
+    return Stopped(kAgentLost,
                    fmt::format("{}: no agent has dialled for too long; its checkpoint {}", at,
                                saved.ok() ? "is written" : "could not be written"));
   }
   const Status saved = CheckpointForGood();
-  if (saved.ok()) return Stopped(kStopRequested, at + ", as asked");
+  if (saved.ok()) return Stopped(kStopped, at + ", as asked");
   if (ReasonOf(saved) != kDiskFull) return saved;
-  return Stopped(kStopRequested,
+  return Stopped(kStopped,
                  fmt::format("{}, as asked, without a checkpoint: {}", at, MessageOf(saved)));
 }
 

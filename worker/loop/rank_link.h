@@ -29,8 +29,8 @@ class RankLink {
 
   // Blocks until a directive has been heard of which `ready` holds, and returns it. There is no
   // deadline, since only the coordinator knows how long; meanwhile the rank says that it waits, so
-  // that nobody takes it for hung. Cancelled, reason STOP_REQUESTED, when told to stop now;
-  // Unavailable, reason AGENT_GONE, when nobody has dialled for too long. `what` is for messages:
+  // that nobody takes it for hung. Cancelled, reason STOPPED, when told to stop now;
+  // Unavailable, reason AGENT_LOST, when nobody has dialled for too long. `what` is for messages:
   // "the checkpoint of step 400 is recorded".
   virtual StatusOr<link::Directive> WaitUntil(
       std::string_view what, const std::function<bool(const link::Directive&)>& ready) = 0;

@@ -25,18 +25,18 @@ constexpr absl::Duration kGrace = absl::Seconds(3);
 // How long the last words may take to reach the agent; what does not is in the exit record.
 constexpr absl::Duration kLastWords = absl::Seconds(2);
 
-enum ExitCode { kSucceeded = 0, kFailed = 1, kStopped = 130 };
+enum ExitCode { kExitSucceeded = 0, kExitFailed = 1, kExitStopped = 130 };
 
 int ExitCodeOf(const link::Outcome& outcome) {
   switch (outcome.kind) {
     case link::OutcomeKind::kSucceeded:
-      return kSucceeded;
+      return kExitSucceeded;
     case link::OutcomeKind::kStopped:
-      return kStopped;
+      return kExitStopped;
     case link::OutcomeKind::kFailed:
-      return kFailed;
+      return kExitFailed;
   }
-  return kFailed;
+  return kExitFailed;
 }
 
 StatusOr<std::string> ReadSecret(int descriptor) {
@@ -133,8 +133,8 @@ class RankProcess {
       abort_.Fire();
       if (done.WaitFor(kGrace)) return;
       spdlog::warn("told to stop now; leaving in the middle of the work");
-      Leave(link_->End(Stopped(kStopRequested, "told to stop now")));
-      ::_exit(kStopped);
+      Leave(link_->End(Stopped(kStopped, "told to stop now")));
+      ::_exit(kExitStopped);
     }
   }
 
@@ -177,7 +177,7 @@ int RankMain(const RankMainOptions& options) {
   for (const Status& status : {secret.status(), spec.status()}) {
     if (status.ok()) continue;
     spdlog::error("{}", MessageOf(status));
-    return kFailed;
+    return kExitFailed;
   }
   return RankProcess(*std::move(spec), options).Run(*std::move(secret));
 }

@@ -20,7 +20,7 @@ using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
 
-constexpr int kFailed = 1, kUsage = 2, kStopped = 130;
+constexpr int kExitFailed = 1, kExitUsage = 2, kExitStopped = 130;
 
 // Nats per token of a model that knows how often each token occurs and nothing else.
 double UnigramNats(const fs::path& out) {
@@ -106,8 +106,8 @@ TEST(ByHand, StopsOnSigtermWithACheckpointAndGoesOnToTheSameBits) {
   ASSERT_TRUE(process.ReadUntil("step=2 loss"));
   process.Signal(SIGTERM);
   ASSERT_OK_AND_ASSIGN(code, process.Wait());
-  EXPECT_EQ(code, kStopped) << process.output();
-  EXPECT_THAT(process.output(), HasSubstr("stopped STOP_REQUESTED"));
+  EXPECT_EQ(code, kExitStopped) << process.output();
+  EXPECT_THAT(process.output(), HasSubstr("stopped STOPPED: stopped after step"));
   // The machine may be quick: at worst the job was over.
   const int64_t stopped_at = job.Metric("parts", "loss").rbegin()->first;
   EXPECT_LT(stopped_at, 12);
@@ -178,7 +178,7 @@ TEST(ByHand, FailsByNameWhenEveryCheckpointIsDamaged) {
   fs::resize_file(folder / "trainyard" / "optimizer-policy.safetensors", 1000);
   std::string output;
   ASSERT_OK_AND_ASSIGN(code, job.Run("out", {"--resume"}, &output));
-  EXPECT_EQ(code, kFailed);
+  EXPECT_EQ(code, kExitFailed);
   EXPECT_THAT(output, HasSubstr("optimizer-policy.safetensors"));
 }
 
@@ -206,14 +206,29 @@ TEST(ByHand, AFullDiskLosesACheckpointButNotTheJob) {
   // it does not wait for its last checkpoint.
   ASSERT_OK_AND_ASSIGN(Process process, job.Start("out", {"--set", "train.max_steps=500"},
                                                   /*file_bytes_max=*/700'000));
-  EXPECT_TRUE(process.ReadUntil("event=CHECKPOINT_FAILED the checkpoint of step 4"));
+  EXPECT_TRUE(process.ReadUntil("the checkpoint of step 4 is not written"));
   EXPECT_TRUE(process.ReadUntil("step=9 loss")) << process.output();
   EXPECT_THAT(job.CheckpointOf("out", 4), StatusIs(StatusCode::kNotFound, HasSubstr("step 4")));
   process.Signal(SIGTERM);
   EXPECT_TRUE(process.ReadUntil("with a checkpoint; once more stops at once"));
   process.Signal(SIGTERM);
   ASSERT_OK_AND_ASSIGN(const int code, process.Wait());
-  EXPECT_EQ(code, kStopped) << process.output();
+  EXPECT_EQ(code, kExitStopped) << process.output();
+}
+
+TEST(ByHand, GivesUpWhenTheLossIsNoNumberAnyMore) {
+  const TinyJob job;
+  std::string output;
+  // Weights grow a hundredfold a step: their products overflow.
+  ASSERT_OK_AND_ASSIGN(const int code,
+                       job.Run("out",
+                               {"--set", "train.learning_rate=10", "--set", "train.weight_decay=10",
+                                "--set", "train.min_lr_ratio=1"},
+                               &output));
+  EXPECT_EQ(code, kExitFailed);
+  EXPECT_THAT(output, HasSubstr("failed LOSS_NOT_FINITE"));
+  EXPECT_THAT(output, ContainsRegex("the gradient of [a-z0-9_.]+ is not finite"));
+  EXPECT_THAT(output, HasSubstr("5 in a row"));
 }
 
 TEST(ByHand, KeepsAsManyCheckpointsAsAskedFor) {
@@ -240,21 +255,21 @@ TEST(ByHand, RefusesWhatCannotWorkAndSaysWhatToDo) {
   // 60 kB of 60-odd words do not make 5000 pieces.
   ASSERT_OK_AND_ASSIGN(int code,
                        job.Run("a", {"--set", "tokenizer.train.vocab_size=5000"}, &output));
-  EXPECT_EQ(code, kFailed);
+  EXPECT_EQ(code, kExitFailed);
   EXPECT_THAT(output, HasSubstr("BAD_INPUT"));
   EXPECT_THAT(output, ContainsRegex("tokenizer.train.vocab_size: .*5000"));
 
   ASSERT_OK_AND_ASSIGN(code, job.Run("b", {"--set", "train.max_length=65"}, &output));
-  EXPECT_EQ(code, kUsage);
+  EXPECT_EQ(code, kExitUsage);
   EXPECT_THAT(output, HasSubstr("train.max_length"));
 
   ASSERT_OK_AND_ASSIGN(code, job.Run("c", {"--set", "model.config.vocab_size=300"}, &output));
-  EXPECT_EQ(code, kFailed);
+  EXPECT_EQ(code, kExitFailed);
   EXPECT_THAT(output, HasSubstr("model.config.vocab_size is 300"));
 
   ASSERT_OK(WriteFileAtomically(job.folder() / "train.txt", "good text\xff bad"));
   ASSERT_OK_AND_ASSIGN(code, job.Run("d", {}, &output));
-  EXPECT_EQ(code, kFailed);
+  EXPECT_EQ(code, kExitFailed);
   EXPECT_THAT(output, ContainsRegex("train.txt.*9"));
 
   fs::remove(job.folder() / "train.txt");
@@ -263,7 +278,7 @@ TEST(ByHand, RefusesWhatCannotWorkAndSaysWhatToDo) {
   EXPECT_THAT(output, HasSubstr("matches no file"));
 
   ASSERT_OK_AND_ASSIGN(code, job.Run("f", {"--no-such-flag"}, &output));
-  EXPECT_EQ(code, kUsage);
+  EXPECT_EQ(code, kExitUsage);
 }
 
 TEST(ByHand, DoesNotOverwriteAnEarlierRunUnasked) {
@@ -272,12 +287,12 @@ TEST(ByHand, DoesNotOverwriteAnEarlierRunUnasked) {
   ASSERT_EQ(code, 0);
   std::string output;
   ASSERT_OK_AND_ASSIGN(code, job.Run("out", {}, &output));
-  EXPECT_EQ(code, kFailed);
+  EXPECT_EQ(code, kExitFailed);
   EXPECT_THAT(output, HasSubstr("--resume"));
   // Other data under the same checkpoints is another job.
   ASSERT_OK(WriteFileAtomically(job.folder() / "train.txt", GrammarText(60'000, 9)));
   ASSERT_OK_AND_ASSIGN(code, job.Run("out", {"--resume", "--set", "train.max_steps=14"}, &output));
-  EXPECT_EQ(code, kFailed);
+  EXPECT_EQ(code, kExitFailed);
   EXPECT_THAT(output, HasSubstr("was trained on another"));
 }
 

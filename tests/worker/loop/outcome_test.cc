@@ -23,7 +23,7 @@ TEST(Outcome, BelievesAReasonThatTheErrorCarries) {
 
 TEST(Outcome, StoppingIsNoFailure) {
   EXPECT_EQ(OutcomeOf(StopRequested("the end")).kind, link::OutcomeKind::kStopped);
-  EXPECT_EQ(OutcomeOf(WithReason(Unavailable("x"), kAgentGone)).kind, link::OutcomeKind::kStopped);
+  EXPECT_EQ(OutcomeOf(WithReason(Unavailable("x"), kAgentLost)).kind, link::OutcomeKind::kStopped);
 }
 
 TEST(Outcome, APeerThatIsGoneOrLateIsLostAndOneThatDisagreesIsABug) {

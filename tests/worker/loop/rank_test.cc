@@ -23,7 +23,7 @@ using link::StopMode;
 using testing::Contains;
 using testing::HasSubstr;
 
-constexpr int kFailed = 1, kStopped = 130;
+constexpr int kExitFailed = 1, kExitStopped = 130;
 
 class Ranks : public testing::Test {
  protected:
@@ -41,8 +41,8 @@ class Ranks : public testing::Test {
     options.spec = Resolve(*parsed).value().spec;
     const auto blobs = DirectoryBlobStore::Open(options.blob_root).value();
     const LocalFiles files = DigestLocalData(options.spec).value();
-    for (const auto& [sha256, path] : files) {
-      EXPECT_OK(blobs->Put("datasets/" + sha256, ReadFile(path).value()));
+    for (const auto& [sha256, file] : files) {
+      EXPECT_OK(blobs->Put("datasets/" + sha256, ReadFile(file.path).value()));
     }
     for (auto* sources : {&options.spec.data.train, &options.spec.data.validation}) {
       for (DataSource& source : *sources) source.path.clear();
@@ -135,8 +135,10 @@ TEST_F(Ranks, StopAfterTheSameStepWithACheckpointFromWhichTheJobGoesOnToTheSameB
   ASSERT_TRUE(stopped.Await(1, [](const RankStatus& s) { return s.step >= 3; }));
   // One of them hears it first; both stop after the same step.
   stopped.Tell([](link::Directive& d) { d.stop = StopMode::kCheckpoint; }, /*only_rank=*/1);
-  ExpectEnd(stopped, 0, OutcomeKind::kStopped, kStopRequested);
-  ExpectEnd(stopped, 1, OutcomeKind::kStopped, kStopRequested);
+  ExpectEnd(stopped, 0, OutcomeKind::kStopped, kStopped);
+  ASSERT_OK_AND_ASSIGN(const int code, stopped.process(0).Wait());
+  EXPECT_EQ(code, kExitStopped);
+  ExpectEnd(stopped, 1, OutcomeKind::kStopped, kStopped);
   const std::optional<link::WrittenCheckpoint> left = stopped.newest_checkpoint();
   ASSERT_TRUE(left.has_value());
   EXPECT_LT(left->step, 40);
@@ -172,7 +174,7 @@ TEST_F(Ranks, LeaveAtOnceWhenToldEvenIfAPeerHangs) {
   agent.process(1).Signal(SIGSTOP);
   agent.Tell([](link::Directive& d) { d.stop = StopMode::kNow; });
   const absl::Time told = absl::Now();
-  ExpectEnd(agent, 0, OutcomeKind::kStopped, kStopRequested);
+  ExpectEnd(agent, 0, OutcomeKind::kStopped, kStopped);
   EXPECT_LT(absl::Now() - told, absl::Seconds(8));
   agent.process(1).Signal(SIGKILL);
   agent.process(1).Signal(SIGCONT);
@@ -186,7 +188,7 @@ TEST_F(Ranks, SaveAndLeaveWhenNoAgentDialsAnyMore) {
   ASSERT_OK(agent.Start());
   ASSERT_TRUE(agent.Await(0, [](const RankStatus& s) { return s.step >= 2; }));
   agent.HangUp(0);
-  ExpectEnd(agent, 0, OutcomeKind::kStopped, kAgentGone);
+  ExpectEnd(agent, 0, OutcomeKind::kStopped, kAgentLost);
   ASSERT_OK_AND_ASSIGN(const link::ExitRecord record, agent.Record(0));
   ASSERT_TRUE(record.status.checkpoint.has_value());
   EXPECT_EQ(record.status.checkpoint->step, record.status.step);
@@ -215,7 +217,7 @@ TEST_F(Ranks, LeaveARecordThatSaysWhatTheUserCanMend) {
   ScriptedAgent agent(Attempt(1, {"tokenizer.train.vocab_size=9000"}));
   ASSERT_OK(agent.Start());
   ASSERT_OK_AND_ASSIGN(const int code, agent.process(0).Wait());
-  EXPECT_EQ(code, kFailed);
+  EXPECT_EQ(code, kExitFailed);
   ExpectEnd(agent, 0, OutcomeKind::kFailed, kBadInput);
   EXPECT_THAT(agent.Record(0)->status.outcome->message, HasSubstr("tokenizer.train.vocab_size"));
 }
@@ -225,8 +227,8 @@ TEST_F(Ranks, StopBeforeTheFirstStepWithoutACheckpoint) {
   ScriptedAgent agent(options);
   agent.Tell([](link::Directive& d) { d.stop = StopMode::kCheckpoint; });
   ASSERT_OK(agent.Start());
-  ExpectEnd(agent, 0, OutcomeKind::kStopped, kStopRequested);
-  ExpectEnd(agent, 1, OutcomeKind::kStopped, kStopRequested);
+  ExpectEnd(agent, 0, OutcomeKind::kStopped, kStopped);
+  ExpectEnd(agent, 1, OutcomeKind::kStopped, kStopped);
   EXPECT_FALSE(agent.newest_checkpoint().has_value());
 }
 
