@@ -17,7 +17,7 @@ name: {name}
 kind: pretrain
 model: {{config: {{model_type: llama, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2,
                   intermediate_size: 128, max_position_embeddings: 128}}}}
-tokenizer: {{train: {{vocab_size: 512}}}}
+tokenizer: {{train: {{vocab_size: 300}}}}
 data:
   train: [{{path: {text}, format: text}}]
   validation: [{{path: {text}, format: text}}]

@@ -66,7 +66,7 @@ def test_a_plain_client_submits_watches_tails_and_gets_typed_errors(cluster, stu
             yield request
     spec = stubs.job_pb2.JobSpec(version=1, name="plain", kind="pretrain")
     spec.model.preset = "llama-nano"
-    spec.tokenizer.train.vocab_size = 512
+    spec.tokenizer.train.vocab_size = 300
     source = spec.data.train.add(format="text")
     source.files.add(name="text.txt", sha256=digest, size_bytes=len(text))
     spec.train.max_steps, spec.train.global_batch_size, spec.train.max_length = 12, 4, 64
