@@ -29,7 +29,7 @@ constexpr absl::Duration kTickPeriod = absl::Milliseconds(200);
 constexpr absl::Duration kDrainLimit = absl::Seconds(5);
 constexpr int64_t kGarbagePerTick = 4;
 constexpr int kExitStore = 70;  // what is in memory is ahead of what is on disk
-constexpr char kProbeKey[] = "probe/coordinator";
+constexpr char kProbeFolder[] = "probe";
 
 struct Flags {
   std::filesystem::path home;
@@ -82,15 +82,17 @@ class Sweeper {
   Answer<std::vector<Garbage>> taken_;
 };
 
-// A fresh object that workers read back: proof that they reach the same BlobStore.
+// A fresh object that workers read back: proof that they reach the same BlobStore. Its key changes
+// with every start, so that workers look again.
 StatusOr<CoordinatorOptions> MakeOptions(BlobStore& blobs) {
   CoordinatorOptions options;
   options.epoch = RandomHex(8);
   options.version = "0.1";
   const std::string probe = RandomHex(32);
-  RETURN_IF_ERROR(blobs.Put(kProbeKey, probe));
-  options.blob_probe_key = kProbeKey;
+  options.blob_probe_key = fmt::format("{}/{}", kProbeFolder, options.epoch);
   options.blob_probe_digest = Sha256(probe);
+  RETURN_IF_ERROR(blobs.DeletePrefix(kProbeFolder));
+  RETURN_IF_ERROR(blobs.Put(options.blob_probe_key, probe));
   return options;
 }
 

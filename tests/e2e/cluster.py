@@ -127,15 +127,20 @@ class Cluster:
         return self.run("submit", job_file, "--no-wait", *options).stdout.strip()
 
     def job(self, job_id):
-        return self.json("get", job_id)
+        """The job, or None while the coordinator is away (exit 5)."""
+        result = self.run("get", job_id, "-o", "json", check=False)
+        assert result.returncode in (0, 5), result.stderr
+        return json.loads(result.stdout) if result.returncode == 0 else None
 
     def wait_for_state(self, job_id, *states, seconds=60):
         return wait_for(f"{job_id} in {states}",
-                        lambda: (j := self.job(job_id))["state"] in states and j, seconds)
+                        lambda: (j := self.job(job_id)) and j["state"] in states and j, seconds)
 
     def wait_for_step(self, job_id, step, seconds=60):
         def reached():
             job = self.job(job_id)
+            if job is None:
+                return False
             assert job["state"] not in ("FAILED", "CANCELLED"), job
             return int(job.get("step", 0)) >= step
         return wait_for(f"{job_id} at step {step}", reached, seconds)
