@@ -3,38 +3,44 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <numeric>
-#include <vector>
 
 #include "cli/exit_code.h"
+#include "common/job_spec/fields.h"
 
 namespace trainyard::cli {
 namespace {
 
-size_t EditDistance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row.back();
+using Words = std::vector<std::string>;
+
+// Adds what is not there yet.
+void Add(Words& words, const Words& more) {
+  for (const std::string& word : more)
+    if (std::find(words.begin(), words.end(), word) == words.end()) words.push_back(word);
 }
 
-std::vector<std::string> WordsOf(const CLI::App& app) {
-  std::vector<std::string> words;
+Words CommandsOf(const CLI::App& app) {
+  Words words;
   for (const CLI::App* command : app.get_subcommands({})) words.push_back(command->get_name());
+  return words;
+}
+
+Words OptionsOf(const CLI::App& app) {
+  Words words;
   for (const CLI::Option* option : app.get_options({}))
     for (const std::string& name : option->get_lnames()) words.push_back("--" + name);
   return words;
 }
 
-std::string Join(const std::vector<std::string>& words) {
+// What may stand after a command of `app`: commands and options below it, then those of `app`.
+Words WordsAfter(const CLI::App& command, const CLI::App& app) {
+  Words words = CommandsOf(command);
+  Add(words, OptionsOf(command));
+  for (const CLI::App* below : command.get_subcommands({})) Add(words, OptionsOf(*below));
+  Add(words, OptionsOf(app));
+  return words;
+}
+
+std::string Join(const Words& words) {
   std::string joined;
   for (const std::string& word : words) joined += (joined.empty() ? "" : " ") + word;
   return joined;
@@ -46,9 +52,11 @@ std::string BashScript(const CLI::App& app) {
       "_trainyard() {\n  local cur=${COMP_WORDS[COMP_CWORD]} words\n"
       "  case ${COMP_WORDS[1]} in\n";
   for (const CLI::App* command : app.get_subcommands({}))
-    script +=
-        fmt::format("    {}) words=\"{}\" ;;\n", command->get_name(), Join(WordsOf(*command)));
-  script += fmt::format("  esac\n  ((COMP_CWORD == 1)) && words=\"{}\"\n", Join(WordsOf(app)));
+    script += fmt::format("    {}) words=\"{}\" ;;\n", command->get_name(),
+                          Join(WordsAfter(*command, app)));
+  Words first = CommandsOf(app);
+  Add(first, OptionsOf(app));
+  script += fmt::format("  esac\n  ((COMP_CWORD == 1)) && words=\"{}\"\n", Join(first));
   script +=
       "  COMPREPLY=($(compgen -W \"$words\" -f -- \"$cur\"))\n}\n"
       "complete -F _trainyard trainyard\n";
@@ -58,9 +66,9 @@ std::string BashScript(const CLI::App& app) {
 std::string FishScript(const CLI::App& app) {
   std::string script;
   for (const CLI::App* command : app.get_subcommands({})) {
-    script += fmt::format("complete -c trainyard -n __fish_use_subcommand -a {} -d '{}'\n",
+    script += fmt::format("complete -c trainyard -n __fish_use_subcommand -a {} -d \"{}\"\n",
                           command->get_name(), command->get_description());
-    for (const std::string& word : WordsOf(*command))
+    for (const std::string& word : WordsAfter(*command, app))
       script += fmt::format("complete -c trainyard -n '__fish_seen_subcommand_from {}' -a '{}'\n",
                             command->get_name(), word);
   }
@@ -82,23 +90,30 @@ int PrintCompletion(const CLI::App& app, const std::string& shell) {
   return kOk;
 }
 
-std::string NearestCommand(const CLI::App& app, int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (word.starts_with("-")) continue;
-    std::string nearest;
-    size_t distance = 3;
-    for (const CLI::App* command : app.get_subcommands({})) {
-      const size_t d = EditDistance(word, command->get_name());
-      if (d == 0) return "";
-      if (d < distance) {
-        distance = d;
-        nearest = command->get_name();
-      }
+Mistake FindMistake(const CLI::App& app, const std::vector<std::string>& words) {
+  const CLI::App* command = &app;
+  std::string path;  // of commands, as far as they are right
+  for (size_t i = 0; i < words.size(); ++i) {
+    const std::string name = words[i].substr(0, words[i].find('='));
+    if (name.starts_with("-")) {
+      const CLI::Option* option = command->get_option_no_throw(name);
+      if (option == nullptr) option = app.get_option_no_throw(name);
+      if (option == nullptr) return {name, NearestName(name, WordsAfter(*command, app))};
+      if (option->get_items_expected_max() > 0 && name == words[i]) ++i;  // its value
+      continue;
     }
-    return nearest;
+    const std::vector<const CLI::App*> below = command->get_subcommands({});
+    if (below.empty()) continue;  // an argument
+    const auto next = std::find_if(below.begin(), below.end(),
+                                   [&](const CLI::App* c) { return c->check_name(name); });
+    if (next == below.end()) {
+      const std::string near = NearestName(name, CommandsOf(*command));
+      return {path + name, near.empty() ? "" : path + near};
+    }
+    command = *next;
+    path += name + " ";
   }
-  return "";
+  return {};
 }
 
 }  // namespace trainyard::cli

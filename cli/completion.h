@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -12,7 +13,11 @@ namespace trainyard::cli {
 // Prints a script for bash, zsh or fish; usage error for another shell.
 int PrintCompletion(const CLI::App& app, const std::string& shell);
 
-// The command closest to the first word that is none, within two edits; empty when there is none.
-std::string NearestCommand(const CLI::App& app, int argc, char** argv);
+// The first command or option on the command line that does not exist, "checkpoint lst", and what
+// was probably meant, "checkpoint list"; each empty when there is none.
+struct Mistake {
+  std::string word, meant;
+};
+Mistake FindMistake(const CLI::App& app, const std::vector<std::string>& words);
 
 }  // namespace trainyard::cli

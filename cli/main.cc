@@ -23,6 +23,15 @@ struct Words {
   UpOptions up;
 };
 
+// Help opens with an example, which stands in the place of CLI11's footer.
+class ExampleFirst : public CLI::Formatter {
+ public:
+  std::string make_description(const CLI::App* app) const override {
+    return app->get_footer() + "\n\n" + Formatter::make_description(app);
+  }
+  std::string make_footer(const CLI::App*) const override { return ""; }
+};
+
 // Every command sets `run`, which main calls after parsing.
 using Run = std::function<int(Format)>;
 
@@ -108,20 +117,25 @@ void AddCheckpointCommands(CLI::App& app, Words& w, Run* run) {
   CLI::App* checkpoint = Command(app, "checkpoint", "recorded checkpoints",
                                  "trainyard checkpoint list shakespeare", run, nullptr);
   checkpoint->require_subcommand(1);
-  const auto add = [&](const char* name, const char* help, Run action) {
-    CLI::App* command = Command(*checkpoint, name, help,
-                                fmt::format("trainyard checkpoint {} shakespeare@latest", name),
-                                run, std::move(action));
+  Command(*checkpoint, "list", "all of a job", "trainyard checkpoint list shakespeare", run,
+          [&w](Format f) { return CheckpointList(w.place, w.job, f); })
+      ->add_option("job", w.job, "an id, a unique prefix of one, or a name")
+      ->required();
+  const auto add = [&](const char* name, const char* help, Run action, const char* more = "") {
+    CLI::App* command =
+        Command(*checkpoint, name, help,
+                fmt::format("trainyard checkpoint {} shakespeare@latest{}", name, more), run,
+                std::move(action));
     command->add_option("ref", w.job, "JOB, JOB@latest or JOB@STEP")->required();
     return command;
   };
-  add("list", "all of a job", [&w](Format f) { return CheckpointList(w.place, w.job, f); });
   add("describe", "one with its files",
       [&w](Format f) { return CheckpointDescribe(w.place, w.job, f); });
   add("verify", "compare every byte with the recorded digests",
       [&w](Format f) { return CheckpointVerify(w.place, w.job, f); });
-  add("export", "copy one out as a Hugging Face folder",
-      [&w](Format) { return CheckpointExport(w.place, w.job, w.folder); })
+  add(
+      "export", "copy one out as a Hugging Face folder",
+      [&w](Format) { return CheckpointExport(w.place, w.job, w.folder); }, " --to model/")
       ->add_option("--to", w.folder, "folder to make")
       ->required();
 }
@@ -161,10 +175,9 @@ void AddClusterCommands(CLI::App& app, Words& w, Run* run) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app(
-      "Trainyard trains language models as a service.\n\n"
-      "Example: trainyard up &   trainyard submit examples/jobs/shakespeare.yaml",
-      "trainyard");
+  CLI::App app("Trainyard trains language models as a service.", "trainyard");
+  app.footer("Example: trainyard up &   trainyard submit examples/jobs/shakespeare.yaml");
+  app.formatter(std::make_shared<ExampleFirst>());
   Words words;
   Run run;
   app.require_subcommand(1);
@@ -181,9 +194,12 @@ int Main(int argc, char** argv) {
   } catch (const CLI::Success& success) {  // --help, --version
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
-    if (const std::string near = NearestCommand(app, argc, argv); !near.empty())
-      std::fprintf(stderr, "  did you mean: %s\n", near.c_str());
+    const Mistake mistake = FindMistake(app, {argv + 1, argv + argc});
+    if (mistake.word.empty())
+      std::fprintf(stderr, "error: %s\n", error.what());
+    else
+      std::fprintf(stderr, "error: there is no %s\n", mistake.word.c_str());
+    if (!mistake.meant.empty()) std::fprintf(stderr, "  did you mean: %s\n", mistake.meant.c_str());
     std::fprintf(stderr, "  see: trainyard --help\n");
     return kUsage;
   }

@@ -104,12 +104,20 @@ def test_daemons_link_no_torch_and_the_trainer_no_grpc():
 
 
 def test_every_command_has_help_and_typos_get_a_suggestion(cluster):
-    for words in (["submit"], ["list"], ["watch"], ["logs"], ["checkpoint", "export"], ["up"]):
-        assert "Example: trainyard" in cluster.run(*words, "--help").stdout
-    result = cluster.run("sumbit", "x", check=False)
-    assert result.returncode == 2 and "submit" in result.stderr
+    for command in ("submit", "list", "get", "describe", "events", "watch", "logs", "wait", "cancel", "retry", "explain",
+                    "checkpoint list", "checkpoint describe", "checkpoint verify", "checkpoint export", "generate", "up",
+                    "worker list", "doctor", "completion", "metrics export"):
+        text = cluster.run(*command.split(), "--help").stdout
+        assert text.startswith("Example: ") and f"trainyard {command}" in text.splitlines()[0], text
+    for words, meant in [("sumbit x", "submit"), ("--home /x checkpoint lst x", "checkpoint list"),
+                         ("submit x --dry-rnu", "--dry-run")]:
+        result = cluster.run(*words.split(), check=False)
+        assert result.returncode == 2 and f"did you mean: {meant}\n" in result.stderr, result
     assert cluster.run("get", "nosuchjob", check=False).returncode == 3
-    assert "complete -F _trainyard trainyard" in cluster.run("completion", "bash").stdout
+    assert cluster.run("list", "-o", "jsn", check=False).returncode == 2
+    script = cluster.run("completion", "bash").stdout
+    typed = f'{script}\nCOMP_WORDS=(trainyard checkpoint exp); COMP_CWORD=2; _trainyard; echo "${{COMPREPLY[@]}}"'
+    assert subprocess.run(["bash", "-c", typed], capture_output=True, text=True, check=True).stdout.split() == ["export"]
     assert "coordinator" in cluster.run("doctor").stdout
 
 
