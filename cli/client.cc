@@ -51,7 +51,7 @@ StatusOr<std::unique_ptr<Client>> Client::Connect(const Place& place) {
   ASSIGN_OR_RETURN(client->token_, ReadTokenFile(token_file));
   ChannelOptions options;
   options.address = client->address_;
-  options.tls.ca = place.tls_ca;
+  options.tls = {.ca = place.tls_ca, .cert = place.tls_cert, .key = place.tls_key};
   ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel, OpenChannel(options));
   client->jobs_ = v1::JobService::NewStub(channel);
   client->blobs_ = v1::BlobService::NewStub(channel);

@@ -23,6 +23,9 @@ struct Place {
   std::string coordinator;  // --coordinator, TRAINYARD_COORDINATOR; empty: what `up` wrote in home
   std::string token_file;   // --token-file, TRAINYARD_TOKEN_FILE; empty: home/tokens/client
   std::string tls_ca;       // --tls-ca, TRAINYARD_TLS_CA; empty: no TLS (loopback only)
+  // --tls-cert, --tls-key, TRAINYARD_TLS_CERT, TRAINYARD_TLS_KEY: for a coordinator that demands
+  // certificates of its clients (mTLS).
+  std::string tls_cert, tls_key;
 };
 
 std::filesystem::path DefaultHome();

@@ -11,7 +11,12 @@ namespace trainyard::cli {
 namespace {
 
 struct Words {
-  Place place{.home = DefaultHome(), .coordinator = "", .token_file = "", .tls_ca = ""};
+  Place place{.home = DefaultHome(),
+              .coordinator = "",
+              .token_file = "",
+              .tls_ca = "",
+              .tls_cert = "",
+              .tls_key = ""};
   std::string output = "table";
   std::string job, folder, shell;
   bool now = false;
@@ -59,6 +64,9 @@ void AddPlaceOptions(CLI::App& app, Words& words) {
       ->envname("TRAINYARD_TOKEN_FILE");
   app.add_option("--tls-ca", words.place.tls_ca, "CA certificate of a coordinator with TLS")
       ->envname("TRAINYARD_TLS_CA");
+  app.add_option("--tls-cert", words.place.tls_cert, "our certificate, where mTLS asks for one")
+      ->envname("TRAINYARD_TLS_CERT");
+  app.add_option("--tls-key", words.place.tls_key, "its key")->envname("TRAINYARD_TLS_KEY");
   app.add_option("-o,--output", words.output, "table, wide, json, yaml or name");
 }
 

@@ -19,6 +19,24 @@ class ServerTest : public ServiceTest {
   ServiceContext Context() {
     return {*coordinator_, *store_, *history_, *blobs_, *tokens_, *metrics_, clock_};
   }
+  std::unique_ptr<GrpcServer> StartWithTls(const TlsFiles& tls) {
+    auto server = GrpcServer::Start(
+        {.address = "127.0.0.1:0", .tls = tls},
+        {*coordinator_, *store_, *history_, *blobs_, *tokens_, tls_metrics_, clock_});
+    EXPECT_OK(server);
+    return *std::move(server);
+  }
+  Status List(const GrpcServer& server, const TlsFiles& tls) {
+    const auto channel = OpenChannel({.address = server.address(), .tls = tls});
+    EXPECT_OK(channel);
+    const auto stub = v1::JobService::NewStub(*channel);
+    grpc::ClientContext context;
+    PrepareCall(&context, admin_, absl::Seconds(20));
+    v1::ListJobsResponse response;
+    return FromGrpc(stub->ListJobs(&context, {}, &response));
+  }
+  MetricsRegistry tls_metrics_;  // series of a second server beside the fixture's
+
   // One message to and from a bidirectional or unary method.
   Status Call(const std::string& method, const std::string& token, const std::string& message,
               std::string* answer) {
@@ -80,27 +98,24 @@ TEST_F(ServerTest, PlainTextStaysOnThisMachine) {
               StatusIs(StatusCode::kFailedPrecondition, HasSubstr("TLS")));
 }
 
-TEST_F(ServerTest, WithTlsOnlyClientsWithACertificateAreHeard) {
-  const TempFolder folder;
-  const TestCertificates files(folder.path());
-  metrics_ = std::make_unique<MetricsRegistry>();
-  ASSERT_OK_AND_ASSIGN(
-      const auto server,
-      GrpcServer::Start(
-          {.address = "127.0.0.1:0", .tls = {.ca = files.ca, .cert = files.cert, .key = files.key}},
-          Context()));
-  const auto list = [&](const TlsFiles& tls) {
-    const auto channel = OpenChannel({.address = server->address(), .tls = tls});
-    EXPECT_OK(channel);
-    const auto stub = v1::JobService::NewStub(*channel);
-    grpc::ClientContext context;
-    PrepareCall(&context, admin_, absl::Seconds(20));
-    v1::ListJobsResponse response;
-    return FromGrpc(stub->ListJobs(&context, {}, &response));
-  };
-  EXPECT_OK(list({.ca = files.ca, .cert = files.cert, .key = files.key}));
-  EXPECT_EQ(list({.ca = files.ca}).code(), StatusCode::kUnavailable);
-  EXPECT_EQ(list({}).code(), StatusCode::kUnavailable);
+TEST_F(ServerTest, WithTlsClientsMustKnowTheAuthority) {
+  const TempFolder folder, elsewhere;
+  const TestCertificates files(folder.path()), others(elsewhere.path());
+  const auto server = StartWithTls({.cert = files.cert, .key = files.key});
+  EXPECT_OK(List(*server, {.ca = files.ca}));
+  EXPECT_EQ(List(*server, {.ca = others.ca}).code(), StatusCode::kUnavailable);
+  EXPECT_EQ(List(*server, {}).code(), StatusCode::kUnavailable);
+}
+
+TEST_F(ServerTest, WithMutualTlsOnlyClientsWithACertificateAreHeard) {
+  const TempFolder folder, elsewhere;
+  const TestCertificates files(folder.path()), others(elsewhere.path());
+  const auto server = StartWithTls({.ca = files.ca, .cert = files.cert, .key = files.key});
+  EXPECT_OK(List(*server, {.ca = files.ca, .cert = files.cert, .key = files.key}));
+  EXPECT_EQ(List(*server, {.ca = files.ca}).code(), StatusCode::kUnavailable);
+  EXPECT_EQ(List(*server, {.ca = files.ca, .cert = others.cert, .key = others.key}).code(),
+            StatusCode::kUnavailable);
+  EXPECT_EQ(List(*server, {}).code(), StatusCode::kUnavailable);
 }
 
 TEST(WorkPool, RefusesMoreThanItsQueueHoldsAndDoesTheRest) {
