@@ -51,6 +51,17 @@ struct LogsOptions {
 };
 int Logs(const Place& place, const LogsOptions& options);
 
+struct MetricsOptions {
+  std::string job;
+  std::vector<std::string> names;  // empty: all
+  int max_points = 0;              // of each series, thinned evenly; 0: all
+  std::string tensorboard;         // log folder; empty: none
+  std::string csv;                 // file, "-" for stdout; empty: none
+};
+// Writes a job's metric points, as far as it has come, for TensorBoard (without the steps that a
+// later attempt did over again) and as CSV (with them, marked).
+int MetricsExport(const Place& place, const MetricsOptions& options);
+
 int CheckpointList(const Place& place, const std::string& job, Format format);
 // `ref`: job, job@step or job@latest, with or without a leading "job:".
 int CheckpointDescribe(const Place& place, const std::string& ref, Format format);

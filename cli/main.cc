@@ -24,6 +24,7 @@ struct Words {
   SubmitOptions submit;
   ListOptions list;
   LogsOptions logs;
+  MetricsOptions metrics;
   GenerateOptions generate;
   UpOptions up;
 };
@@ -121,6 +122,22 @@ void AddJobCommands(CLI::App& app, Words& w, Run* run) {
   logs->add_option("--since", w.logs.since_seconds, "only the last so many seconds");
 }
 
+void AddMetricsCommands(CLI::App& app, Words& w, Run* run) {
+  const std::string example = "trainyard metrics export shakespeare --tensorboard logs/";
+  CLI::App* metrics = Command(app, "metrics", "a job's curves", example, run, nullptr);
+  metrics->require_subcommand(1);
+  CLI::App* exporting = Command(*metrics, "export", "write them for TensorBoard or as CSV", example,
+                                run, [&w](Format) { return MetricsExport(w.place, w.metrics); });
+  exporting->add_option("job", w.metrics.job, "an id, a unique prefix of one, or a name")
+      ->required();
+  exporting->add_option("--tensorboard", w.metrics.tensorboard, "TensorBoard's log folder");
+  exporting->add_option("--csv", w.metrics.csv, "file; - is stdout");
+  exporting->add_option("--metric", w.metrics.names, "only this one; may be given again")
+      ->take_all();
+  exporting->add_option("--max-points", w.metrics.max_points, "thin each curve to so many")
+      ->check(CLI::NonNegativeNumber);
+}
+
 void AddCheckpointCommands(CLI::App& app, Words& w, Run* run) {
   CLI::App* checkpoint = Command(app, "checkpoint", "recorded checkpoints",
                                  "trainyard checkpoint list shakespeare", run, nullptr);
@@ -194,6 +211,7 @@ int Main(int argc, char** argv) {
   AddPlaceOptions(app, words);
   AddSubmit(app, words, &run);
   AddJobCommands(app, words, &run);
+  AddMetricsCommands(app, words, &run);
   AddCheckpointCommands(app, words, &run);
   AddGenerate(app, words, &run);
   AddClusterCommands(app, words, &run);
