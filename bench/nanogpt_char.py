@@ -56,7 +56,8 @@ class CharGpt(nn.Module):
 
 
 def read(pattern):
-    return "\n".join(pathlib.Path(p).read_text() for p in sorted(glob.glob(pattern)))
+    # Not read_text, which would turn CR LF into LF: bits are counted per byte of the files.
+    return "\n".join(pathlib.Path(p).read_bytes().decode() for p in sorted(glob.glob(pattern)))
 
 
 def main():
