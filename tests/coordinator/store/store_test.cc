@@ -117,6 +117,18 @@ TEST_F(StoreTest, WhatWasNotCommittedIsGoneWithItsJob) {
   EXPECT_EQ(store->appended_sequence(), 2);
 }
 
+// More than one batch of LoadJobs, each read on several threads.
+TEST_F(StoreTest, ThousandsOfJobsComeBackInTheOrderTheyWereCreated) {
+  auto store = Open();
+  std::vector<std::string> ids;
+  for (int i = 0; i < 1'300; ++i) ids.push_back(fmt::format("job-{}", (i * 7919) % 1'301));
+  for (const std::string& id : ids) Add(*store, id);
+  ASSERT_OK(store->Commit());
+  ASSERT_OK_AND_ASSIGN(const auto jobs, store->LoadJobs());
+  ASSERT_EQ(jobs.size(), ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) EXPECT_EQ(jobs[i]->id.value, ids[i]);
+}
+
 TEST_F(StoreTest, JobsComeBackInTheOrderTheyWereCreated) {
   auto store = Open();
   for (const char* id : {"c-1", "a-1", "b-1"}) Add(*store, id);
