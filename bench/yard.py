@@ -59,6 +59,7 @@ class Yard:
     """Programs on a home of their own, which is deleted at the end."""
 
     def __enter__(self):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that __exit__ cleans up
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="trainyard-bench-"))
         self.environment = dict(os.environ, TRAINYARD_HOME=str(self.home), NO_COLOR="1")
         self.process = None
