@@ -96,9 +96,13 @@ def main():
     held = torch.tensor([index[c] for c in held_out])
     nats = 0.0
     with torch.no_grad():
-        for i in range(0, len(held) - 1, ROW):
-            row = held[i : i + ROW + 1]
-            nats += F.cross_entropy(model(row[None, :-1])[0], row[1:], reduction="sum").item()
+        # Rows of ROW characters, many at a time; the last one is shorter.
+        whole = (len(held) - 1) // ROW * ROW
+        rows = list(zip(held[:whole].view(-1, ROW).split(256), held[1 : whole + 1].view(-1, ROW).split(256)))
+        if whole < len(held) - 1:
+            rows.append((held[None, whole:-1], held[None, whole + 1 :]))
+        for row, target in rows:
+            nats += F.cross_entropy(model(row).flatten(0, 1), target.flatten(), reduction="sum").item()
     print(json.dumps({"bits_per_byte": nats / math.log(2) / len(held_out.encode()), "steps": step,
                       "seconds": round(spent, 1), "parameters": sum(p.numel() for p in model.parameters()),
                       "torch": torch.__version__, "threads": arguments.threads}))
