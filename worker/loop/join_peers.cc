@@ -1,9 +1,18 @@
 #include "worker/loop/join_peers.h"
 
+#include <algorithm>
+
 #include "worker/loop/outcome.h"
 #include "worker/parallel/connect.h"
 
 namespace trainyard::worker {
+namespace {
+
+// From the first rank that hears a stop to the last: reports and answers come within a second.
+constexpr absl::Duration kStopSpreads = absl::Seconds(2);
+constexpr absl::Duration kLookEvery = absl::Milliseconds(50);
+
+}  // namespace
 
 StatusOr<std::unique_ptr<Collective>> JoinPeers(const RankContext& context) {
   if (context.ranks == 1) return std::unique_ptr<Collective>();
@@ -17,12 +26,27 @@ StatusOr<std::unique_ptr<Collective>> JoinPeers(const RankContext& context) {
                    context.link->WaitUntil("all peers listen", [&](const link::Directive& d) {
                      return all_known(d) || d.stop != link::StopMode::kNone;
                    }));
-  if (!all_known(directive)) return StopRequested("all peers listen");
+  if (directive.stop != link::StopMode::kNone) return StopRequested("all peers listen");
   context.link->SetPhase(link::Phase::kLoading);
-  StatusOr<std::unique_ptr<Collective>> collective = Connect(
-      listener, directive.peers, context.rank, directive.attempt_secret, context.connect_timeout);
+  const auto stopped = [&] { return context.link->stop() != link::StopMode::kNone; };
+  StatusOr<std::unique_ptr<Collective>> collective =
+      Connect(listener, directive.peers, context.rank, directive.attempt_secret,
+              context.connect_timeout, stopped);
+  if (absl::IsCancelled(collective.status())) return StopRequested("all peers are connected");
   if (!collective.ok()) return PeerError(collective.status());
   return collective;
+}
+
+Status PeersLeft(const RankContext& context, const Status& error) {
+  if (ReasonOf(error) != kPeerLost) return error;
+  const absl::Duration until = context.clock->Elapsed() + kStopSpreads;
+  while (context.link->stop() == link::StopMode::kNone) {
+    const absl::Duration left = until - context.clock->Elapsed();
+    if (left <= absl::ZeroDuration()) return error;
+    if (!context.link->Pause(std::min(left, kLookEvery))) break;
+  }
+  if (context.link->stop() == link::StopMode::kNone) return error;  // nobody listens any more
+  return StopRequested("the first step was done");
 }
 
 }  // namespace trainyard::worker

@@ -175,7 +175,7 @@ StatusOr<PreparedData> PreparePhase(const RankContext& context) {
                    context.link->WaitUntil("the data is prepared", [](const link::Directive& d) {
                      return d.prepared.has_value() || d.stop != link::StopMode::kNone;
                    }));
-  if (!directive.prepared.has_value()) return StopRequested("the data is prepared");
+  if (directive.stop != link::StopMode::kNone) return StopRequested("the data is prepared");
   const auto manifest =
       std::find_if(directive.prepared->begin(), directive.prepared->end(),
                    [](const link::PreparedFile& file) { return file.name == kManifestName; });

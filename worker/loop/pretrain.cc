@@ -55,6 +55,8 @@ class Pretraining {
   Status Open();
   // Steps until the last one, or until somebody wants to stop.
   StatusOr<link::Outcome> Run();
+  // Whether this process has done a step.
+  bool has_stepped() const { return has_stepped_; }
 
  private:
   StatusOr<StepReport> Step();
@@ -88,6 +90,7 @@ class Pretraining {
   std::optional<EvaluationRows> validation_;
   Schedule schedule_;
   Progress progress_;
+  bool has_stepped_ = false;
   int64_t saved_step_ = -1;  // of the newest checkpoint written or resumed from
 
   StepClock step_clock_;
@@ -131,6 +134,7 @@ StatusOr<StepReport> Pretraining::Step() {
   }
   step_clock_.Leave();
   report.step = ++progress_.step;
+  has_stepped_ = true;
   return report;
 }
 
@@ -377,7 +381,9 @@ StatusOr<link::Outcome> PrepareAndTrain(const RankContext& context) {
   Pretraining training(context, data, collective.has_value() ? &*collective : nullptr);
   const auto disarm = absl::MakeCleanup([&] { context.abort->Arm(nullptr); });
   RETURN_IF_ERROR(training.Open());
-  return training.Run();
+  StatusOr<link::Outcome> outcome = training.Run();
+  if (!outcome.ok() && !training.has_stepped()) return PeersLeft(context, outcome.status());
+  return outcome;
 }
 
 }  // namespace

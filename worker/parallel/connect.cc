@@ -7,7 +7,8 @@ namespace trainyard::worker {
 
 StatusOr<std::unique_ptr<Collective>> Connect(const PeerListener& listener,
                                               const std::vector<std::string>& addresses, int rank,
-                                              const std::string& secret, absl::Duration timeout) {
+                                              const std::string& secret, absl::Duration timeout,
+                                              const std::function<bool()>& give_up) {
   const int ranks = static_cast<int>(addresses.size());
   if (ranks > kMaxRanksPerHost)
     return InvalidArgument("{} ranks share no memory: {} at most", ranks, kMaxRanksPerHost);
@@ -18,7 +19,8 @@ StatusOr<std::unique_ptr<Collective>> Connect(const PeerListener& listener,
     ASSIGN_OR_RETURN(segment, Segment::Create(ranks));
     note = segment->location();
   }
-  ASSIGN_OR_RETURN(Meeting meeting, Meet(listener, addresses, rank, secret, note, timeout));
+  ASSIGN_OR_RETURN(Meeting meeting,
+                   Meet(listener, addresses, rank, secret, note, timeout, give_up));
   if (rank != 0) {
     ASSIGN_OR_RETURN(segment, Segment::Open(meeting.note, ranks));
   }

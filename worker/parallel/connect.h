@@ -6,6 +6,7 @@
 
 #include <absl/time/time.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,10 +20,11 @@ namespace trainyard::worker {
 // `addresses`: every rank's listener, in rank order; `rank`: this process's place in it; `secret`:
 // the attempt's, at least 16 characters. The listener can be closed afterwards. The ranks must run
 // on one host, as one user, and see the same /proc; at most 64. A peer that dies later is noticed
-// at once by the end of its connection. Errors are Meet's; Unimplemented when the ranks are on
-// several hosts.
+// at once by the end of its connection. `give_up` and errors are Meet's; Unimplemented when the
+// ranks are on several hosts.
 StatusOr<std::unique_ptr<Collective>> Connect(const PeerListener& listener,
                                               const std::vector<std::string>& addresses, int rank,
-                                              const std::string& secret, absl::Duration timeout);
+                                              const std::string& secret, absl::Duration timeout,
+                                              const std::function<bool()>& give_up = {});
 
 }  // namespace trainyard::worker

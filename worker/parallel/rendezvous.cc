@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <functional>
 #include <list>
 #include <set>
 
@@ -21,6 +22,7 @@ namespace {
 
 constexpr absl::Duration kProofTime = absl::Seconds(5);
 constexpr absl::Duration kRedialAfter = absl::Milliseconds(50);
+constexpr absl::Duration kAskEvery = absl::Milliseconds(100);  // whether to give up
 constexpr size_t kMaxPending = 64;
 
 StatusOr<UniqueFd> NewSocket(int family) {
@@ -43,11 +45,12 @@ struct Pending {
 class Rendezvous {
  public:
   Rendezvous(const PeerListener& listener, int rank, const std::string& secret,
-             const std::string& note, absl::Duration timeout)
+             const std::string& note, absl::Duration timeout, const std::function<bool()>& give_up)
       : listener_(listener),
         rank_(rank),
         secret_(secret),
         note_(note),
+        give_up_(give_up),
         deadline_(clock_.Elapsed() + timeout) {}
 
   StatusOr<Meeting> Run(const std::vector<std::string>& addresses) {
@@ -58,7 +61,10 @@ class Rendezvous {
     meeting_.connections.resize(peers_.size());
     connected_ = 1;  // this rank itself
     while (connected_ < peers_.size()) {
-      if (clock_.Elapsed() >= deadline_) return Missing();
+      if (give_up_ && give_up_())
+        return Cancelled("rank {} of {} waits no longer for {}", rank_, ranks(), Missing());
+      if (clock_.Elapsed() >= deadline_)
+        return DeadlineExceeded("rank {} of {} did not meet {} in time", rank_, ranks(), Missing());
       RETURN_IF_ERROR(DialPeers());
       RETURN_IF_ERROR(PollOnce());
     }
@@ -77,7 +83,8 @@ class Rendezvous {
   int ranks() const { return static_cast<int>(peers_.size()); }
   bool Connected(int peer) const { return meeting_.connections[static_cast<size_t>(peer)].valid(); }
 
-  Status Missing() const {
+  // Who has not come, and why.
+  std::string Missing() const {
     std::string who;
     for (int peer = 0; peer < ranks(); ++peer) {
       if (peer == rank_ || Connected(peer)) continue;
@@ -85,7 +92,7 @@ class Rendezvous {
       who += fmt::format("{}rank {} at {} ({})", who.empty() ? "" : ", ", peer,
                          FormatSocketAddress(missing.address), missing.trouble);
     }
-    return DeadlineExceeded("rank {} of {} did not meet {} in time", rank_, ranks(), who);
+    return who;
   }
 
   // Starts a connection to each earlier peer that is due.
@@ -113,10 +120,11 @@ class Rendezvous {
     to.trouble = MessageOf(why);
   }
 
-  // Waits for the next thing to happen: a byte, a new connection, a deadline, a time to dial.
+  // Waits for the next thing to happen: a byte, a new connection, a deadline, a time to dial or to
+  // ask whether to give up.
   Status PollOnce() {
     std::vector<pollfd> polled = {{listener_.fd(), POLLIN, 0}};
-    absl::Duration wake_at = deadline_;
+    absl::Duration wake_at = std::min(deadline_, clock_.Elapsed() + kAskEvery);
     for (const Pending& pending : pending_) {
       const short events = pending.to_send.empty() ? POLLIN : POLLIN | POLLOUT;
       polled.push_back({pending.fd.get(), events, 0});
@@ -216,6 +224,7 @@ class Rendezvous {
   const int rank_;
   const std::string& secret_;
   const std::string& note_;
+  const std::function<bool()>& give_up_;
   const SystemClock clock_;
   const absl::Duration deadline_;
   std::vector<Peer> peers_;
@@ -243,13 +252,13 @@ StatusOr<PeerListener> PeerListener::Open(const std::string& host) {
 
 StatusOr<Meeting> Meet(const PeerListener& listener, const std::vector<std::string>& addresses,
                        int rank, const std::string& secret, const std::string& note,
-                       absl::Duration timeout) {
+                       absl::Duration timeout, const std::function<bool()>& give_up) {
   if (rank < 0 || rank >= static_cast<int>(addresses.size()))
     return InvalidArgument("rank {} is not in a list of {} ranks", rank, addresses.size());
   if (secret.size() < 16)
     return InvalidArgument("the attempt's secret has {} characters, at least 16 are needed",
                            secret.size());
-  return Rendezvous(listener, rank, secret, note, timeout).Run(addresses);
+  return Rendezvous(listener, rank, secret, note, timeout, give_up).Run(addresses);
 }
 
 }  // namespace trainyard::worker

@@ -4,6 +4,7 @@
 
 #include <absl/time/time.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -35,10 +36,13 @@ struct Meeting {
 // this rank, if it is the first, tells the others (at most Handshake::kNoteBytes).
 // Strangers on either side are dropped: each connection has 5 seconds to prove itself, at most 64
 // wait to do so (the oldest makes room), and the true peer is dialled again.
+// `give_up` is asked on the caller's thread at least every 100 ms, also before the first wait: once
+// it is true, nobody is waited for any more. Empty: only the timeout ends the wait.
+//   Cancelled         given up; names the peers that had not come
 //   DeadlineExceeded  names the peers that did not come, and the last reason
 //   InvalidArgument   a malformed address, or peers that disagree about the list of ranks
 StatusOr<Meeting> Meet(const PeerListener& listener, const std::vector<std::string>& addresses,
                        int rank, const std::string& secret, const std::string& note,
-                       absl::Duration timeout);
+                       absl::Duration timeout, const std::function<bool()>& give_up = {});
 
 }  // namespace trainyard::worker

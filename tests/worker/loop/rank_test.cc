@@ -13,6 +13,7 @@
 #include "tests/worker/loop/scripted_agent.h"
 #include "tests/worker/loop/tiny_job.h"
 #include "worker/loop/outcome.h"
+#include "worker/parallel/connect.h"
 
 namespace trainyard::worker {
 namespace {
@@ -230,6 +231,53 @@ TEST_F(Ranks, StopBeforeTheFirstStepWithoutACheckpoint) {
   ExpectEnd(agent, 0, OutcomeKind::kStopped, kStopped);
   ExpectEnd(agent, 1, OutcomeKind::kStopped, kStopped);
   EXPECT_FALSE(agent.newest_checkpoint().has_value());
+}
+
+TEST_F(Ranks, AStopFreesARankThatWaitsForAPeerWhichHasLeft) {
+  ScriptedAgent agent(Attempt(2));
+  // Rank 1 hears the stop first and leaves before it listens; rank 0 goes on to meet it.
+  agent.Tell([](link::Directive& d) { d.stop = StopMode::kCheckpoint; }, /*only_rank=*/1);
+  agent.Tell(
+      [](link::Directive& d) {
+        d.peers = {"127.0.0.1:1", "127.0.0.1:1"};
+      },
+      /*only_rank=*/0);
+  ASSERT_OK(agent.Start());
+  ExpectEnd(agent, 1, OutcomeKind::kStopped, kStopped);
+  ASSERT_TRUE(agent.Await(0, [](const RankStatus& s) {
+    return s.phase == link::Phase::kLoading && !s.listen_address.empty();
+  }));
+  agent.Tell([](link::Directive& d) { d.stop = StopMode::kCheckpoint; }, /*only_rank=*/0);
+  const absl::Time told = absl::Now();
+  ExpectEnd(agent, 0, OutcomeKind::kStopped, kStopped);
+  EXPECT_LT(absl::Now() - told, absl::Seconds(8));  // far below connect_timeout
+  EXPECT_FALSE(agent.newest_checkpoint().has_value());
+}
+
+// Rank 0 of two meets the test itself, which leaves before the first step.
+class LeftAlone : public Ranks {
+ protected:
+  LeftAlone() : agent_(Attempt(2)) {
+    agent_.Tell([](link::Directive& d) { d.stop = StopMode::kCheckpoint; }, /*only_rank=*/1);
+    EXPECT_OK(agent_.Start());
+    EXPECT_TRUE(agent_.Await(0, [](const RankStatus& s) { return !s.listen_address.empty(); }));
+    const auto listener = PeerListener::Open();
+    EXPECT_OK(listener);
+    const std::vector<std::string> peers = {agent_.status(0).listen_address, listener->address()};
+    agent_.Tell([&](link::Directive& d) { d.peers = peers; }, /*only_rank=*/0);
+    EXPECT_OK(Connect(*listener, peers, /*rank=*/1, kAttemptSecret, absl::Seconds(30)));
+  }
+  ScriptedAgent agent_;
+};
+
+TEST_F(LeftAlone, IsAStopForARankThatHearsOfItShortlyAfter) {
+  absl::SleepFor(absl::Milliseconds(300));  // the time in which a stop spreads
+  agent_.Tell([](link::Directive& d) { d.stop = StopMode::kCheckpoint; }, /*only_rank=*/0);
+  ExpectEnd(agent_, 0, OutcomeKind::kStopped, kStopped);
+}
+
+TEST_F(LeftAlone, IsALostPeerWithoutAStop) {
+  ExpectEnd(agent_, 0, OutcomeKind::kFailed, kPeerLost);
 }
 
 TEST(TrainerProgram, LinksTorchButNeitherGrpcNorProtobuf) {

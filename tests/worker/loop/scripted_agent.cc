@@ -11,7 +11,6 @@ namespace trainyard::worker {
 namespace {
 
 constexpr char kLinkSecret[] = "link secret of this test";
-constexpr char kAttemptSecret[] = "attempt secret of this test";
 constexpr absl::Duration kPatience = absl::Seconds(90);
 
 }  // namespace

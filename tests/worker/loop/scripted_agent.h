@@ -21,6 +21,9 @@
 
 namespace trainyard::worker {
 
+// What the ranks of an attempt prove to each other.
+inline constexpr char kAttemptSecret[] = "attempt secret of this test";
+
 struct AttemptOptions {
   JobSpec spec;                  // resolved, data by digest
   std::filesystem::path folder;  // sockets, work folders

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <sys/socket.h>
 
+#include <atomic>
+
 #include "common/require.h"
 #include "common/thread.h"
 #include "tests/support/status_matchers.h"
@@ -86,6 +88,31 @@ TEST(Rendezvous, NamesThePeersThatDoNotCome) {
               StatusIs(StatusCode::kDeadlineExceeded,
                        AllOf(HasSubstr("rank 0 at " + at.addresses[0]),
                              HasSubstr("rank 2 at " + at.addresses[2] + " (it did not call)"))));
+}
+
+TEST(Rendezvous, IsGivenUpWithin200Milliseconds) {
+  Listeners at(2);
+  for (const int rank : {0, 1}) {  // one waits to be called, the other dials
+    std::atomic<bool> enough = false;
+    absl::Time told;
+    Thread impatient("impatient", [&] {
+      absl::SleepFor(absl::Milliseconds(250));
+      told = absl::Now();
+      enough = true;
+    });
+    EXPECT_THAT(Meet(at.listeners[static_cast<size_t>(rank)], at.addresses, rank, kSecret, "",
+                     absl::Minutes(1), [&] { return enough.load(); }),
+                StatusIs(StatusCode::kCancelled, HasSubstr(fmt::format("rank {} at", 1 - rank))));
+    impatient.Join();
+    EXPECT_LT(absl::Now() - told, absl::Milliseconds(200));
+  }
+}
+
+TEST(Rendezvous, IsNotEvenBegunWhenItIsGivenUpAlready) {
+  Listeners at(2);
+  EXPECT_THAT(
+      Meet(at.listeners[0], at.addresses, 0, kSecret, "", absl::Minutes(1), [] { return true; }),
+      StatusIs(StatusCode::kCancelled, HasSubstr("waits no longer")));
 }
 
 TEST(Rendezvous, SaysThatNobodyListensThere) {
