@@ -69,8 +69,10 @@ void LinkServer::SetStatus(RankStatus status) {
   std::string payload = Encode(status);
   {
     absl::MutexLock lock(&mu_);
-    if (const Status pushed = endpoint_.Push(Channel::kControl, std::move(payload)); !pushed.ok()) {
+    if (const Status pushed = endpoint_.Push(Channel::kControl, payload); !pushed.ok()) {
       spdlog::error("link: the status of this rank cannot be sent: {}", MessageOf(pushed));
+    } else {
+      said_ = std::move(payload);
     }
   }
   wake_.Wake();
@@ -208,7 +210,10 @@ Status LinkServer::Prove(Connection& connection, const Frame& frame) {
   }
   absl::MutexLock lock(&mu_);
   RETURN_IF_ERROR(endpoint_.Reconnected(hello.received));
-  if (agent_ != hello.agent) endpoint_.ForgetPeer();
+  if (agent_ != hello.agent) {
+    endpoint_.ForgetPeer();
+    if (!said_.empty()) RETURN_IF_ERROR(endpoint_.Push(Channel::kControl, said_));
+  }
   agent_ = hello.agent;
   agent_connected_ = true;
   connection.socket.set_max_payload_bytes(kMaxPayloadBytes);

@@ -49,7 +49,9 @@ class LinkServer {
   StatusOr<Directive> WaitForDirective(const std::function<bool(const Directive&)>& wanted,
                                        absl::Duration timeout) const;
 
-  // The newest state replaces what was not sent yet. Fills in job, attempt and rank.
+  // The newest state replaces what was not sent yet. Fills in job, attempt and rank. Every agent
+  // hears it, also one that comes after another has acknowledged it: what the dead one knew is
+  // lost.
   void SetStatus(RankStatus status);
 
   // Kept until acknowledged; when the buffer is full the oldest are dropped and a gap is told.
@@ -105,6 +107,7 @@ class LinkServer {
   mutable absl::CondVar changed_;
   Endpoint endpoint_ ABSL_GUARDED_BY(mu_);
   std::string agent_ ABSL_GUARDED_BY(mu_);  // the last that proved itself
+  std::string said_ ABSL_GUARDED_BY(mu_);   // the newest, encoded; a new agent is told it again
   bool agent_connected_ ABSL_GUARDED_BY(mu_) = false;
   absl::Duration agent_left_ ABSL_GUARDED_BY(mu_);
   std::optional<Directive> directive_ ABSL_GUARDED_BY(mu_);

@@ -240,6 +240,22 @@ TEST_F(LinkTest, ANewAgentGetsWhatTheLastOneHadNotMadeSafe) {
   EXPECT_TRUE(server_->Flush(kLong));
 }
 
+TEST_F(LinkTest, ANewAgentHearsTheStateThatTheLastOneHadAcknowledged) {
+  Heard first;
+  auto agent = Agent(&first);
+  // The trainer waits until this checkpoint is recorded, and says nothing else meanwhile.
+  const WrittenCheckpoint checkpoint = {.step = 7, .key = "checkpoints/job-1/step-00000007-a2"};
+  server_->SetStatus({.step = 7, .waiting_for_coordinator = true, .checkpoint = checkpoint});
+  ASSERT_TRUE(first.AwaitStep(7));
+  ASSERT_TRUE(server_->Flush(kLong)) << "acknowledged";
+  agent.reset();  // killed before it told the coordinator
+
+  Heard second;
+  agent = Agent(&second, "next agent");
+  ASSERT_TRUE(second.AwaitStep(7));
+  EXPECT_EQ(second.status().checkpoint, checkpoint);
+}
+
 TEST_F(LinkTest, AnAgentThatStartsFirstFindsTheTrainerLater) {
   server_.reset();
   Heard heard;
