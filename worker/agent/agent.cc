@@ -227,6 +227,7 @@ void Agent::BuryDead() {
     ranks_->CloseLink(key);
     TakeInbox();  // its last words, before what it left in files
     core_.OnEnded(key, ranks_->Bury(key, core_.KilledWhy(key)), clock_.Elapsed());
+    TakeInbox();  // its exit record: a report of the end must not leave without it
     ++ended_;
   }
 }

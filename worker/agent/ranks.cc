@@ -224,9 +224,12 @@ RankEnd Ranks::Bury(const RankKey& key, const std::string& killed_why) {
   return rank.record.end;
 }
 
-// What the trainer could not tell any agent before it ended lies in its folder.
+// What the trainer could not tell any agent before it ended lies in its folder: its last state,
+// perhaps with a checkpoint that nobody has heard of, and its telemetry.
 void Ranks::ReadRest(Rank& rank) {
   const fs::path folder = journal_.Folder(rank.record.key);
+  const StatusOr<link::ExitRecord> record = link::ReadExitRecord(folder / link::kExitRecordFile);
+  if (record.ok()) link_events_.status(rank.record.key, record->status);
   StatusOr<std::vector<link::NumberedTelemetry>> rest =
       link::ReadTelemetryFile(folder / link::kUnsentTelemetryFile);
   if (!rest.ok()) {

@@ -54,7 +54,8 @@ class Ranks {
   // Takes in the last words that a dead rank left in its socket; they have come to the link's
   // events when this returns.
   void CloseLink(const RankKey& key);
-  // After its pidfd became readable: how it ended, which is written to the journal.
+  // After its pidfd became readable: how it ended, which is written to the journal. The last state
+  // of its exit record has come to the links' events when this returns.
   RankEnd Bury(const RankKey& key, const std::string& killed_why);
   // The rank's folder and everything else of it goes.
   void Forget(const RankKey& key);

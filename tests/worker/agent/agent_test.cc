@@ -270,11 +270,20 @@ TEST_F(AgentTest, ARankThatEndedWhileNoAgentWatchedIsReportedFromItsRecord) {
   link::ExitRecord record;
   record.status.job = Key(0).job;
   record.status.attempt = 1;
-  record.status.outcome = {link::OutcomeKind::kSucceeded, "OK", "", ""};
+  record.status.step = 70;
+  record.status.checkpoint = {70, "checkpoints/job/step-00000070-a1", "digest", 9};
+  record.status.outcome = {link::OutcomeKind::kStopped, "OK", "AGENT_LOST", ""};
   ASSERT_OK(link::WriteExitRecord(home() / "ranks" / "job-a1-r0" / link::kExitRecordFile, record));
+  for (int life = 0; life < 2; ++life) {  // the first buries it, the second reads the journal
+    StartAgent();
+    const v1::RankReport end = AwaitExited(Key(0));
+    EXPECT_EQ(end.outcome().reason(), "AGENT_LOST");
+    EXPECT_EQ(end.checkpoint_step(), 70) << "the report of the end has the checkpoint with it";
+    EXPECT_EQ(AwaitExited(Key(1)).outcome().reason(), "KILLED");
+    agent_.reset();
+    coordinator_.ForgetReports();
+  }
   StartAgent();
-  EXPECT_EQ(AwaitExited(Key(0)).outcome().kind(), "succeeded");
-  EXPECT_EQ(AwaitExited(Key(1)).outcome().reason(), "KILLED");
   WantNothing();
   AwaitForgotten();
 }

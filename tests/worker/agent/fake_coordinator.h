@@ -75,6 +75,12 @@ class FakeCoordinator final : public v1::WorkerService::Service {
     const auto is_there = [&] { return points_[key].size() >= n; };
     return mu_.AwaitWithTimeout(absl::Condition(&is_there), absl::Seconds(10));
   }
+  // What is awaited from now on must be reported anew.
+  void ForgetReports() {
+    absl::MutexLock lock(&mu_);
+    report_.Clear();
+    reports_ = 0;
+  }
   v1::WorkerReport report() const {
     absl::MutexLock lock(&mu_);
     return report_;
