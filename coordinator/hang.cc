@@ -14,7 +14,7 @@ constexpr absl::Duration kSavingMin = absl::Minutes(2);
 bool IsSaving(std::string_view phase) { return phase == "saving" || phase == "checkpointing"; }
 
 bool HasStepDeadline(std::string_view phase) {
-  return phase == "training" || phase == "evaluating" || IsSaving(phase);
+  return phase.empty() || phase == "training" || phase == "evaluating" || IsSaving(phase);
 }
 
 // Of the whole attempt: the slowest rank's, since the others wait for it.

@@ -40,7 +40,8 @@ struct HungRank {
 
 // `ranks`: every rank of the attempt, as last reported. Nobody hangs while any of them waits for
 // the coordinator or is in a phase without a step deadline; a phase that writes a checkpoint has
-// ten times the deadline and at least two minutes.
+// ten times the deadline and at least two minutes. A rank without a phase was adopted by a daemon
+// that has not heard from it: it has the deadline of a step, since the attempt runs.
 std::optional<HungRank> FindHungRank(const std::vector<RankBeat>& ranks, const HangLimits& limits);
 
 // The rank that is behind the others; null for none.

@@ -155,6 +155,16 @@ RankLive Sane(RankLive live) {
   return live;
 }
 
+// What is known of a rank after this report. A daemon that was started anew has not heard yet from
+// the ranks it adopted: what they said before stays and ages, since silence is no progress.
+RankLive Known(const RankState& before, const RankLive& told, absl::Time now) {
+  if (told.process != "spawning" || before.live.process != "running") return Sane(told);
+  RankLive kept = before.live;
+  kept.beat_age += now - before.last_seen;
+  kept.waiting_for_coordinator = false;  // who waits answers a new daemon at once
+  return kept;
+}
+
 bool IsProgress(const RankLive& before, const RankLive& after) {
   return before.process != after.process || before.phase != after.phase ||
          before.step != after.step || before.beat != after.beat;
@@ -242,11 +252,12 @@ Status TakeRank(Ledger& ledger, const WorkerEntry& worker, const RankReport& ran
   const StateDeadline* deadline = FindDeadline(entry->job->state);
   const bool starts =
       entry->job->state == JobState::kStarting || entry->job->state == JobState::kRecovering;
-  if (starts && IsProgress(state.live, rank.live)) {
+  RankLive live = Known(state, rank.live, ledger.Steady());
+  if (starts && IsProgress(state.live, live)) {
     entry->deadline = ledger.Steady() + deadline->within;
   }
   const std::string address = state.live.listen_address;
-  state.live = Sane(rank.live);
+  state.live = std::move(live);
   if (state.live.listen_address.empty()) state.live.listen_address = address;
   state.seen = true;
   state.last_seen = ledger.Steady();

@@ -57,6 +57,13 @@ TEST(FindHungRank, NobodyHangsWhileOneWaitsForTheCoordinatorOrLoads) {
   EXPECT_FALSE(FindHungRank(Ranks({R(0).Age(60).Phase("loading"), R(1).Age(60)}), {}));
 }
 
+TEST(FindHungRank, AnAdoptedRankThatSaysNothingHangs) {
+  EXPECT_FALSE(FindHungRank(Ranks({R(0).Age(5).Phase(""), R(1).Age(60).Collective(3)}), {}));
+  const auto hung = FindHungRank(Ranks({R(0).Age(13).Phase(""), R(1).Age(60).Collective(3)}), {});
+  ASSERT_TRUE(hung);
+  EXPECT_EQ(hung->rank, 0);
+}
+
 TEST(FindHungRank, WritingACheckpointMayTakeMinutes) {
   EXPECT_FALSE(FindHungRank(Ranks({R(0).Age(100).Phase("saving"), R(1).Age(100)}), {}));
   EXPECT_TRUE(FindHungRank(Ranks({R(0).Age(150).Phase("saving"), R(1).Age(150)}), {}));

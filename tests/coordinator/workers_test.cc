@@ -286,6 +286,28 @@ TEST(Hang, OfAStoppedRankIsNamedWithinTheDeadlineAndReplaced) {
   EXPECT_EQ(yard.coordinator().Stats().counters.ranks_hung, 1);
 }
 
+TEST(Hang, OfARankWhoseDaemonStartsAgainIsNoticedAllTheSame) {
+  for (const bool coordinator_too : {false, true}) {
+    Yard yard;
+    yard.AddWorker("worker-0").AddWorker("worker-1");
+    const JobId job = yard.Submit("llm", 2);
+    yard.Train(job, 37);
+    // Rank 1 is stopped: the new daemon adopts it and hears nothing from it.
+    yard.rank(job, 0).live.collective_sequence = 38;
+    yard.RestartWorker("worker-1", /*with_processes=*/true);
+    if (coordinator_too) yard.RestartCoordinator();
+    RankLive& adopted = yard.rank(job, 1).live;
+    adopted = RankLive();
+    adopted.process = "spawning";
+    yard.Run(absl::Seconds(17));
+    EXPECT_EQ(yard.job(job).attempts[0].end_reason, "RANK_HUNG") << yard.Explain(job);
+    EXPECT_THAT(yard.Explain(job), HasSubstr("attempt 1 ended: rank 1 on worker-1"));
+    if (!coordinator_too) {
+      EXPECT_THAT(yard.Explain(job), HasSubstr("at step 37"));
+    }
+  }
+}
+
 TEST(Hang, WaitingForTheCoordinatorHasNoDeadline) {
   Yard yard;
   yard.AddWorker("worker-0");

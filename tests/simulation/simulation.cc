@@ -188,6 +188,7 @@ void Simulation::Send(WorkerState* worker, std::string what, std::function<void(
 void Simulation::StartWorker(WorkerState& worker) {
   worker.up = true;
   ++worker.life;
+  worker.started = world_.now();
   worker.newest_answer = 0;
   world_.Note(fmt::format("{} starts, life {}", worker.name, worker.life));
   ReportLoop(worker, worker.life);
@@ -203,9 +204,7 @@ void Simulation::ReportLoop(WorkerState& worker, int64_t life) {
   report.slots = {{0, "cpu", ""}};
   report.report_number = ++worker.reports;
   for (const RankKey& key : trainers_.On(worker.name)) {
-    const Trainer& trainer = *trainers_.Find(key);
-    report.ranks.push_back(trainer.says);
-    report.ranks.back().live.beat_age = world_.now() - trainer.beat_at;
+    report.ranks.push_back(ReportOf(worker, key));
   }
   Send(&worker,
        fmt::format("{} reports {} with {} ranks", worker.name, report.report_number,
@@ -213,6 +212,22 @@ void Simulation::ReportLoop(WorkerState& worker, int64_t life) {
        [this, w = &worker, life, report = std::move(report)] { Deliver(*w, life, report); });
   world_.After(world_.chance().Between(absl::Milliseconds(900), absl::Milliseconds(1'100)),
                [this, w = &worker, life] { ReportLoop(*w, life); });
+}
+
+// A new daemon knows of a rank that it adopted only that there is a process, until that speaks.
+coordinator::RankReport Simulation::ReportOf(const WorkerState& worker, const RankKey& key) {
+  Trainer& trainer = *trainers_.Find(key);
+  if (!trainer.alive() || !trainer.stopped) trainer.heard_by = worker.life;
+  coordinator::RankReport report = trainer.says;
+  report.live.beat_age = world_.now() - trainer.beat_at;
+  if (trainer.heard_by == worker.life) return report;
+  report = {};
+  report.job = key.job;
+  report.attempt = key.attempt;
+  report.rank = key.rank;
+  report.live.process = "spawning";
+  report.live.beat_age = world_.now() - worker.started;
+  return report;
 }
 
 void Simulation::Deliver(WorkerState& worker, int64_t life, const WorkerReport& report) {

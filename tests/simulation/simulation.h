@@ -50,6 +50,7 @@ class Simulation {
     std::string name;
     bool up = true;
     int64_t life = 0;  // of the daemon; messages to an earlier one are lost with its connection
+    absl::Duration started;  // this life
     int64_t reports = 0;
     int64_t newest_answer = 0;
     absl::Duration cut_off_until;
@@ -73,6 +74,7 @@ class Simulation {
 
   // Workers.
   void ReportLoop(WorkerState& worker, int64_t life);
+  coordinator::RankReport ReportOf(const WorkerState& worker, const RankKey& key);
   void Deliver(WorkerState& worker, int64_t life, const coordinator::WorkerReport& report);
   void Reconcile(WorkerState& worker, const coordinator::DesiredState& desired);
   void TurnLoop(WorkerState& worker);

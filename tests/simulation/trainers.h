@@ -28,6 +28,7 @@ struct Trainer {
   coordinator::RankReport says;   // all that it has to say of itself
   absl::Duration beat_at;         // when the beat last grew
   absl::Duration phase_since;
+  int64_t heard_by = 0;  // the life of its worker's daemon that last heard from it
   bool stopped = false;  // SIGSTOP
   bool failing = false;  // fails with the user's reason at its next step
   bool alive() const { return says.live.process == "running"; }
