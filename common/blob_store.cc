@@ -15,6 +15,7 @@ namespace trainyard {
 namespace {
 
 constexpr char kSideFolder[] = ".side";
+constexpr char kDeleted[] = "deleted-";
 constexpr size_t kMaxKey = 1024;
 constexpr size_t kMaxSegment = 200;
 constexpr int kMaxDepth = 64;
@@ -259,7 +260,9 @@ StatusOr<int64_t> DirectoryBlobStore::SweepUploads(absl::Time older_than) {
     struct stat info;
     if (::fstatat(side_fd_.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
       return errno == ENOENT ? OkStatus() : KeyError(errno, "sweep", name);
-    if (absl::TimeFromTimespec(info.st_mtim) >= older_than) return OkStatus();
+    // What is being deleted has no use, however young it is.
+    if (!name.starts_with(kDeleted) && absl::TimeFromTimespec(info.st_mtim) >= older_than)
+      return OkStatus();
     std::error_code error;
     std::filesystem::remove_all(root_ / kSideFolder / name, error);
     if (error) return KeyError(error.value(), "sweep", name);
@@ -341,7 +344,7 @@ Status DirectoryBlobStore::DeletePrefix(const std::string& folder) {
   if (place.status().code() == StatusCode::kNotFound) return OkStatus();
   RETURN_IF_ERROR(place.status());
   if (!OpenFolderAt(place->folder.get(), place->name).valid()) return OkStatus();
-  const std::string name = "deleted-" + RandomHex(8);
+  const std::string name = kDeleted + RandomHex(8);
   if (::renameat(place->folder.get(), place->name.c_str(), side_fd_.get(), name.c_str()) != 0)
     return errno == ENOENT ? OkStatus() : KeyError(errno, "delete", folder);
   RETURN_IF_ERROR(Sync(place->folder.get(), folder));

@@ -28,6 +28,8 @@ namespace {
 constexpr absl::Duration kTickPeriod = absl::Milliseconds(200);
 constexpr absl::Duration kDrainLimit = absl::Seconds(5);
 constexpr int64_t kGarbagePerTick = 4;
+constexpr absl::Duration kUploadsEvery = absl::Hours(1);
+constexpr absl::Duration kUploadsKept = absl::Hours(24);  // time to go on with one
 constexpr int kExitStore = 70;  // what is in memory is ahead of what is on disk
 constexpr char kProbeFolder[] = "probe";
 
@@ -46,13 +48,15 @@ struct Flags {
   std::_Exit(kExitStore);
 }
 
-// Deletes what no recorded checkpoint needs, once that is durable.
+// Deletes what no recorded checkpoint needs, once that is durable; at the start and every hour also
+// what killed writers left in the BlobStore and uploads that nobody went on with.
 class Sweeper {
  public:
-  Sweeper(Coordinator& coordinator, Store& store, BlobStore& blobs)
-      : coordinator_(coordinator), store_(store), blobs_(blobs) {}
+  Sweeper(Coordinator& coordinator, Store& store, BlobStore& blobs, const Clock& clock)
+      : coordinator_(coordinator), store_(store), blobs_(blobs), clock_(clock) {}
 
   void Sweep() {
+    SweepUploads();
     if (taken_.value.empty()) taken_ = coordinator_.TakeGarbage(kGarbagePerTick);
     if (store_.durable_sequence() < taken_.durable_after) return;
     for (const Garbage& garbage : taken_.value)
@@ -63,6 +67,13 @@ class Sweeper {
   }
 
  private:
+  void SweepUploads() {
+    if (clock_.Elapsed() < sweep_uploads_at_) return;
+    sweep_uploads_at_ = clock_.Elapsed() + kUploadsEvery;
+    const StatusOr<int64_t> dropped = blobs_.SweepUploads(clock_.Now() - kUploadsKept);
+    if (!dropped.ok()) spdlog::warn("cannot drop old uploads: {}", MessageOf(dropped.status()));
+    if (dropped.ok() && *dropped > 0) spdlog::info("dropped {} unfinished blobs", *dropped);
+  }
   Status Delete(const Garbage& garbage) {
     std::vector<std::string> keys = {garbage.folder};
     if (garbage.folder.empty()) {
@@ -79,6 +90,8 @@ class Sweeper {
   Coordinator& coordinator_;
   Store& store_;
   BlobStore& blobs_;
+  const Clock& clock_;
+  absl::Duration sweep_uploads_at_ = -absl::InfiniteDuration();
   Answer<std::vector<Garbage>> taken_;
 };
 
@@ -140,7 +153,7 @@ Status Serve(const Flags& flags, const sigset_t& stop_signals) {
                    StatusServer::Start(HttpOptions(flags.http, registry, *tokens, serving)));
 
   StopSignal stop;
-  Sweeper sweeper(*coordinator, *store, *blobs);
+  Sweeper sweeper(*coordinator, *store, *blobs, clock);
   Thread ticker("ticker", [&] {
     while (!stop.WaitFor(kTickPeriod)) {
       coordinator->Tick();

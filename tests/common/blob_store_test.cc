@@ -113,6 +113,12 @@ TEST_F(DirectoryBlobStoreTest, SweepsOnlyUploadsThatNobodyTouchedSince) {
   EXPECT_EQ(*store_->UploadedBytes("d/old"), 0);
 }
 
+TEST_F(DirectoryBlobStoreTest, SweepsADeletionThatACrashCutShortAtOnce) {
+  ASSERT_OK(MakeFolders(root_ / ".side" / "deleted-0123456789abcdef" / "trainyard"));
+  EXPECT_EQ(*store_->SweepUploads(absl::Now() - absl::Hours(1)), 1);
+  EXPECT_EQ(SideFiles(), 0);
+}
+
 TEST_F(DirectoryBlobStoreTest, NeverFollowsASymbolicLinkOutOfTheRoot) {
   const auto outside = root_.string() + "-outside";
   ASSERT_OK(MakeFolders(outside));
