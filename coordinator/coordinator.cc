@@ -50,6 +50,29 @@ StatusOr<int64_t> FirstPosition(const JobFilter& filter, int64_t n_jobs) {
   return position;
 }
 
+// Whoever reads the history of a job that was running sees that the coordinator was away.
+Status TellOfRestart(Ledger& ledger) {
+  const std::vector<JobId> active(ledger.active().begin(), ledger.active().end());
+  for (const JobId& job : active) {
+    JobEntry& entry = *ledger.Find(job);
+    const Attempt* open = OpenAttempt(*entry.job);
+    if (open == nullptr) continue;
+    RETURN_IF_ERROR(ledger.Emit(
+        entry, "coordinator",
+        {Happened("CoordinatorRestarted", open->number,
+                  fmt::format("the coordinator started again; attempt {} goes on", open->number),
+                  Json::object())}));
+  }
+  return OkStatus();
+}
+
+// What each rank of the open attempt last said that it does.
+Json PhasesOf(const JobEntry& entry) {
+  Json phases = Json::array();
+  for (const RankState& rank : entry.ranks) phases.push_back(rank.live.phase);
+  return phases;
+}
+
 // Decisions of the coordinator itself that the store could not take come again.
 void LogUntaken(std::string_view what, const Status& status) {
   if (!status.ok()) spdlog::warn("{} waits: {}", what, MessageOf(status));
@@ -60,6 +83,9 @@ void LogUntaken(std::string_view what, const Status& status) {
 StatusOr<std::unique_ptr<Coordinator>> Coordinator::Open(const CoordinatorOptions& options,
                                                          const Clock& clock, Store& store) {
   ASSIGN_OR_RETURN(std::unique_ptr<Ledger> ledger, Ledger::Load(options, clock, store));
+  if (const Status told = TellOfRestart(*ledger); !told.ok()) {
+    spdlog::warn("jobs' histories do not say that the coordinator started: {}", MessageOf(told));
+  }
   return std::unique_ptr<Coordinator>(new Coordinator(std::move(ledger), store));
 }
 
@@ -171,6 +197,7 @@ StatusOr<JobAnswer> Coordinator::Cancel(const Actor& actor, std::string_view ref
     Change change =
         JobStateChanged(job.state, at_once ? JobState::kCancelled : JobState::kCancelling, why);
     change.payload["cancel_now"] = now;
+    change.payload["phases"] = PhasesOf(*entry);
     RETURN_IF_ERROR(StopAttempt(*ledger_, *entry, actor, change, why));
     answer = AnswerOf(*entry);
     notices = ledger_->TakeNotices();

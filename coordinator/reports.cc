@@ -296,6 +296,32 @@ Status TakeSilence(Ledger& ledger, const WorkerEntry& worker, JobEntry& entry,
   return OkStatus();
 }
 
+// "rank 0 and rank 2": those of the job that a daemon started anew still has.
+std::string LivingRanks(const JobId& job, const WorkerReport& report) {
+  std::string names;
+  for (const RankReport& rank : report.ranks) {
+    if (rank.job != job || rank.outcome) continue;
+    names += fmt::format("{}rank {}", names.empty() ? "" : " and ", rank.rank);
+  }
+  return names;
+}
+
+// Whoever reads a job's history sees that its ranks went through the death of their daemon.
+Status TellOfAdoption(Ledger& ledger, const WorkerEntry& worker, const WorkerReport& report) {
+  for (const JobId& job : worker.jobs) {
+    const std::string names = LivingRanks(job, report);
+    if (names.empty()) continue;
+    JobEntry& entry = *ledger.Find(job);
+    RETURN_IF_ERROR(
+        ledger.Emit(entry, "worker:" + report.worker.value,
+                    {Happened("RanksAdopted", OpenAttempt(*entry.job)->number,
+                              fmt::format("the daemon of {} started again and goes on with {}",
+                                          report.worker.value, names),
+                              {{"worker", report.worker.value}})}));
+  }
+  return OkStatus();
+}
+
 Status TakeRanks(Ledger& ledger, WorkerEntry& worker, const WorkerReport& report) {
   std::set<std::pair<JobId, int32_t>> mentioned;
   bool has_strays = false;
@@ -349,8 +375,10 @@ StatusOr<std::string> TakeReport(Ledger& ledger, const WorkerReport& report) {
     ++ledger.counters().stale_messages;
     return refused;
   }
+  const bool started_again = !worker.worker.epoch.empty() && worker.worker.epoch != report.epoch;
   Meet(ledger, worker, report);
-  const Status taken = TakeRanks(ledger, worker, report);
+  Status taken = started_again ? TellOfAdoption(ledger, worker, report) : OkStatus();
+  if (taken.ok()) taken = TakeRanks(ledger, worker, report);
   // A full store: what the report says comes again with the next one.
   if (taken.code() == StatusCode::kResourceExhausted) {
     spdlog::warn("a report of {} waits: {}", report.worker.value, MessageOf(taken));

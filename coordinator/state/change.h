@@ -42,7 +42,8 @@ Change JobPrepared(AttemptNumber attempt, const std::vector<PreparedFile>& files
 Change CheckpointCommitted(const Checkpoint& checkpoint);
 Change CheckpointDeleted(const Checkpoint& checkpoint, std::string_view reason);
 Change CheckpointFailed(AttemptNumber attempt, int64_t step, std::string_view why);
-// Something happened that changes no field of the job: RankExited, RankHung, RankLost.
+// Something happened that changes no field of the job: RankExited, RankHung, RankLost,
+// RanksAdopted, CoordinatorRestarted.
 Change Happened(std::string_view type, AttemptNumber attempt, std::string_view message,
                 Json payload);
 

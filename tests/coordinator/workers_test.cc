@@ -8,7 +8,9 @@
 namespace trainyard::coordinator {
 namespace {
 
+using testing::AllOf;
 using testing::Contains;
+using testing::Field;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
@@ -94,6 +96,10 @@ TEST(Worker, WhoseDaemonStartsAgainKeepsItsRanks) {
   yard.Run(absl::Seconds(5));
   EXPECT_EQ(yard.state(job), JobState::kRunning);
   EXPECT_THAT(yard.job(job).attempts, SizeIs(1));
+  const auto types = yard.EventTypes(job);
+  EXPECT_EQ(std::count(types.begin(), types.end(), "RanksAdopted"), 1);
+  EXPECT_THAT(yard.Explain(job), HasSubstr("daemon of worker-0 started again and goes on with "
+                                           "rank 0"));
 }
 
 TEST(Worker, ThatStartsAgainWithoutItsRanksHasLostThem) {
@@ -207,6 +213,7 @@ TEST(Coordinator, ThatStartsAgainBelievesTheRanksThatLive) {
   yard.Train(job, 10);
   yard.RestartCoordinator();
   EXPECT_EQ(yard.state(job), JobState::kRunning);
+  EXPECT_THAT(yard.EventTypes(job), Contains("CoordinatorRestarted"));
   for (int64_t step : {20, 30, 40, 50}) {
     yard.Train(job, step);
     yard.Run(absl::Seconds(8));
@@ -239,6 +246,11 @@ TEST(Coordinator, StartsAgainInTheMiddleOfAnEnd) {
   yard.Report("worker-0");
   yard.RestartCoordinator();
   EXPECT_EQ(yard.state(job), JobState::kCancelling);
+  // The event says what the cancel found.
+  EXPECT_THAT(*yard.store().Events(job, 0, 100),
+              Contains(Field(&Event::payload_json,
+                             AllOf(HasSubstr("\"from\":\"RUNNING\""),
+                                   HasSubstr("\"phases\":[\"training\",\"training\"]")))));
   yard.Run(absl::Seconds(3));
   EXPECT_EQ(yard.state(job), JobState::kCancelled);
 }
