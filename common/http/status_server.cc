@@ -1,10 +1,15 @@
 #include "common/http/status_server.h"
 
+#include <absl/base/thread_annotations.h>
+#include <absl/synchronization/mutex.h>
 #include <httplib.h>
+#include <spdlog/spdlog.h>
 
 #include <charconv>
+#include <string_view>
 #include <utility>
 
+#include "common/clock.h"
 #include "common/thread.h"
 
 namespace trainyard {
@@ -100,7 +105,9 @@ class HttplibServer final : public StatusServer {
       response.set_content(ready.ok() ? "ok\n" : MessageOf(ready) + "\n", "text/plain");
     });
     server_.Get("/metrics", [this](const httplib::Request& request, httplib::Response& response) {
-      if (!options_.may_read_metrics(BearerToken(request))) {
+      const std::string token = BearerToken(request);
+      if (!options_.may_read_metrics(token)) {
+        LogDenied(request, token.empty() ? "no token" : "a wrong token");
         response.status = 401;
         response.set_header("WWW-Authenticate", "Bearer");
         response.set_content(
@@ -113,7 +120,24 @@ class HttplibServer final : public StatusServer {
     });
   }
 
+  // A line a second at most: strangers must not fill the disk.
+  void LogDenied(const httplib::Request& request, std::string_view why) {
+    absl::MutexLock lock(&mu_);
+    const absl::Duration now = clock_.Elapsed();
+    ++denied_;
+    if (now < log_at_) return;
+    log_at_ = now + absl::Seconds(1);
+    const std::string more =
+        denied_ > 1 ? fmt::format(", and {} requests before it", denied_ - 1) : "";
+    denied_ = 0;
+    spdlog::warn("denied {} to {}: {}{}", request.path, request.remote_addr, why, more);
+  }
+
   const StatusServerOptions options_;
+  const SystemClock clock_;
+  absl::Mutex mu_;
+  absl::Duration log_at_ ABSL_GUARDED_BY(mu_) = -absl::InfiniteDuration();
+  int64_t denied_ ABSL_GUARDED_BY(mu_) = 0;  // since the last line
   std::string address_;
   httplib::Server server_;
   StopSignal ended_;

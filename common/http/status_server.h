@@ -1,7 +1,8 @@
 // The HTTP side of a daemon: what Prometheus, Kubernetes and people with curl ask.
 //   GET /healthz   200 "ok": the process answers. Open to anybody who reaches it.
 //   GET /readyz    200 "ok", or 503 with the reason.
-//   GET /metrics   Prometheus text; needs "Authorization: Bearer TOKEN".
+//   GET /metrics   Prometheus text; needs "Authorization: Bearer TOKEN". Who has none is denied and
+//                  logged.
 // cpp-httplib, compiled with its packager's flags only (it crashes otherwise).
 #pragma once
 
