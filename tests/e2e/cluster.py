@@ -1,11 +1,15 @@
 """A whole Trainyard cluster for a test: its own home, loopback, free ports, stopped at the end."""
 
+import calendar
+import hashlib
 import json
 import os
 import pathlib
 import re
 import signal
+import stat
 import subprocess
+import tempfile
 import time
 
 BUILD = pathlib.Path(os.environ.get("TRAINYARD_BUILD_DIR", "build")).resolve()
@@ -173,9 +177,94 @@ class Cluster:
         return [p for name in ("trainyard-coordinator", "trainyard-worker", "trainyard-trainer")
                 for p in self.processes(name)]
 
+    def daemon_pids(self, program):
+        """Those of `program` that `up` itself started: not a child on its way to become a trainer."""
+        return [p for p in self.processes(program) if parent_of(p) == self.up.pid]
+
+    def trainers(self):
+        """{(worker, rank): pid} of the living trainers, from the folder on their command line."""
+        found = {}
+        for pid in self.processes("trainyard-trainer"):
+            try:
+                words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            folder = pathlib.Path(next(w for w in words if w.endswith("/spec.json"))).parent
+            found[folder.parent.parent.name, int(folder.name.rsplit("-r", 1)[1])] = pid
+        return found
+
+    def events(self, job_id):
+        return self.json("events", job_id).get("events", [])
+
     def event_types(self, job_id):
-        return [e["type"] for e in self.json("events", job_id).get("events", [])]
+        return [e["type"] for e in self.events(job_id)]
+
+    def checkpoint_steps(self, job_id):
+        return [int(c["step"]) for c in self.json("checkpoint", "list", job_id).get("checkpoints", [])]
+
+    def note_places(self):
+        """Remembers where the cluster lives outside of its home: ports, and folders of sockets."""
+        self.ports = set().union(*[listening_ports(p) for p in self.all_processes()])
+        self.socket_folders = []
+        for job in self.json("list", "--limit", "1000").get("jobs", []):
+            for attempt in self.json("describe", job["job_id"]).get("attempts", []):
+                for rank in attempt["ranks"]:
+                    folder = self.home / "worker" / rank["worker"] / "ranks" / \
+                        f"{job['job_id']}-a{attempt['number']}-r{rank.get('rank', 0)}"
+                    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+                    self.socket_folders.append(pathlib.Path(tempfile.gettempdir()) / f"trainyard-{digest}")
+
+    def temporary_files(self):
+        """What no finished job needs: unfinished files, journals and sockets of ranks, torn checkpoints."""
+        patterns = ("**/*.tmp-*", "**/*.part-*", "blobs/.side/*", "worker/*/ranks/*", "worker/*/ranks/.*",
+                    "worker/*/aside/*")
+        left = {p for pattern in patterns for p in self.home.glob(pattern)}
+        left |= {p for p in self.home.rglob("*") if stat.S_ISSOCK(p.lstat().st_mode) or stat.S_ISFIFO(p.lstat().st_mode)}
+        left |= {p for p in self.home.glob("blobs/checkpoints/*/step-*") if not (p / "trainyard/manifest.json").exists()}
+        return sorted(map(str, left))
+
+    def leftovers(self):
+        """After the end: what should not be there any more."""
+        left = [f"process {p}" for p in self.all_processes()]
+        left += [f"port {p}" for p in self.ports & listening_ports()]
+        left += [str(p) for p in self.socket_folders if p.exists()]
+        return left + self.temporary_files()
 
 
 def shared_memory_names():
-    return {p.name for p in pathlib.Path("/dev/shm").iterdir() if re.match("trainyard", p.name)}
+    return {p.name for p in pathlib.Path("/dev/shm").iterdir() if re.match("trainyard|torch", p.name)}
+
+
+def parent_of(pid):
+    try:
+        return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def listening_ports(pid=None):
+    """TCP ports that this process listens on; without one, that anybody does."""
+    ports = {}
+    for table in ("tcp", "tcp6"):
+        for line in pathlib.Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A":  # LISTEN
+                ports[words[9]] = int(words[1].rsplit(":", 1)[1], 16)
+    if pid is None:
+        return set(ports.values())
+    found = set()
+    try:
+        for descriptor in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+            target = os.readlink(descriptor)
+            if target.startswith("socket:[") and target[8:-1] in ports:
+                found.add(ports[target[8:-1]])
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # it has just ended
+    return found
+
+
+def seconds_of(time_text):
+    """Of the time of an event, since 1970."""
+    head, _, tail = time_text.rstrip("Z").partition(".")
+    whole = calendar.timegm(time.strptime(head, "%Y-%m-%dT%H:%M:%S"))
+    return whole + float("0." + (tail or "0"))
