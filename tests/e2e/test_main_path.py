@@ -91,6 +91,15 @@ def test_tokens_are_required_everywhere(cluster):
     wrong.write_text("0" * 64)
     wrong.chmod(0o600)
     assert cluster.run("--token-file", wrong, "list", check=False).returncode == 4
+    # A worker may report, and nothing else.
+    worker = cluster.home / "tokens" / "worker"
+    assert cluster.run("--token-file", worker, "list", check=False).returncode == 4
+    # Each refusal is a line of the coordinator's log, without the token.
+    log = (cluster.home / "logs" / "coordinator.log").read_text()
+    for words in ("denied /metrics to 127.0.0.1: no token", "JobService/ListJobs", "TOKEN_UNKNOWN",
+                  "WRONG_TOKEN_KIND"):
+        assert words in log, (words, log)
+    assert worker.read_text().strip() not in log and "0" * 64 not in log
 
 
 def test_daemons_link_no_torch_and_the_trainer_no_grpc():

@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import importlib.util
 import pathlib
+import socket
 import sys
 
 import grpc
@@ -112,6 +113,31 @@ def test_a_plain_client_submits_watches_tails_and_gets_typed_errors(cluster, stu
         jobs.GetJob(stubs.job_service_pb2.GetJobRequest(name="projects/default/jobs/none"), metadata=auth)
     assert unknown.value.code() == grpc.StatusCode.NOT_FOUND
     assert error_info(stubs, unknown.value).domain == "trainyard"
+
+
+def test_malformed_and_oversized_calls_are_refused_and_disturb_nobody(cluster):
+    auth = [("authorization", f"Bearer {cluster.token()}")]
+    # What gRPC itself answers to bytes that are no message of the method depends on its version.
+    undecodable = (grpc.StatusCode.INTERNAL, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED)
+    for garbage, codes in ((b"\xff" * 100, undecodable), (b"\x0a\xff\xff\xff\x7f", undecodable),
+                           (b"\0" * (80 << 20), (grpc.StatusCode.RESOURCE_EXHAUSTED,))):
+        with grpc.insecure_channel(cluster.addresses["grpc"], options=[("grpc.max_send_message_length", -1)]) as channel:
+            for method in ("JobService/CreateJob", "BlobService/FindMissing"):
+                call = channel.unary_unary(f"/trainyard.v1.{method}", request_serializer=lambda b: b,
+                                           response_deserializer=lambda b: b)
+                with pytest.raises(grpc.RpcError) as refused:
+                    call(garbage, metadata=auth)
+                assert refused.value.code() in codes, (method, refused.value)
+    with socket.create_connection(cluster.addresses["grpc"].rsplit(":", 1)) as stranger:
+        stranger.sendall(b"GET / HTTP/1.0\r\n\r\n" + b"\xde\xad" * 1000)
+        stranger.settimeout(10)
+        try:
+            while stranger.recv(4096):
+                pass
+        except ConnectionResetError:
+            pass  # closed either way
+    assert cluster.all_connected(), "the workers' sessions go on"
+    assert cluster.run("list").returncode == 0
 
 
 def test_health_and_reflection_answer(cluster):
