@@ -33,7 +33,8 @@ absl::Duration DeadlineOf(const std::vector<RankBeat>& ranks, const HangLimits& 
 const RankBeat* FurthestBehind(const std::vector<RankBeat>& ranks) {
   const RankBeat* behind = nullptr;
   const auto position = [](const RankBeat& r) {
-    return std::tuple(r.live.collective_sequence, r.live.step, r.live.beat, -r.live.beat_age);
+    return std::tuple(r.live.process != "silent", r.live.collective_sequence, r.live.step,
+                      r.live.beat, -r.live.beat_age);
   };
   for (const RankBeat& rank : ranks) {
     if (behind == nullptr || position(rank) < position(*behind)) behind = &rank;

@@ -2,7 +2,8 @@
 //
 // Ranks that share gradients stop within a step of each other, whichever of them hung: the others
 // wait for it inside a collective. So an attempt hangs when nobody in it makes progress, and the
-// rank to name is the one that is behind: it has entered the fewest collectives.
+// rank to name is the one whose process says nothing at all, or else the one that is behind: it has
+// entered the fewest collectives.
 #pragma once
 
 #include <absl/time/time.h>
@@ -44,7 +45,7 @@ struct HungRank {
 // that has not heard from it: it has the deadline of a step, since the attempt runs.
 std::optional<HungRank> FindHungRank(const std::vector<RankBeat>& ranks, const HangLimits& limits);
 
-// The rank that is behind the others; null for none.
+// The rank whose process is silent, else the one that is behind the others; null for none.
 const RankBeat* FurthestBehind(const std::vector<RankBeat>& ranks);
 
 // True for phases in which a rank has begun its work: the attempt runs when all ranks are in one.

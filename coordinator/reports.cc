@@ -155,10 +155,14 @@ RankLive Sane(RankLive live) {
   return live;
 }
 
+bool HasSpoken(const RankLive& live) {
+  return live.process == "running" || live.process == "silent";
+}
+
 // What is known of a rank after this report. A daemon that was started anew has not heard yet from
 // the ranks it adopted: what they said before stays and ages, since silence is no progress.
 RankLive Known(const RankState& before, const RankLive& told, absl::Time now) {
-  if (told.process != "spawning" || before.live.process != "running") return Sane(told);
+  if (told.process != "spawning" || !HasSpoken(before.live)) return Sane(told);
   RankLive kept = before.live;
   kept.beat_age += now - before.last_seen;
   kept.waiting_for_coordinator = false;  // who waits answers a new daemon at once
@@ -166,8 +170,10 @@ RankLive Known(const RankState& before, const RankLive& told, absl::Time now) {
 }
 
 bool IsProgress(const RankLive& before, const RankLive& after) {
-  return before.process != after.process || before.phase != after.phase ||
-         before.step != after.step || before.beat != after.beat;
+  const bool same_process =
+      before.process == after.process || (HasSpoken(before) && HasSpoken(after));
+  return !same_process || before.phase != after.phase || before.step != after.step ||
+         before.beat != after.beat;
 }
 
 std::optional<Change> Prepared(const JobEntry& entry, const RankReport& rank) {

@@ -145,7 +145,8 @@ struct Outcome {
 // A failed outcome with the status's code, reason and message.
 Outcome FailedOutcome(const Status& status);
 
-// Trainer -> agent: all that this rank has to say of itself.
+// Trainer -> agent: all that this rank has to say of itself. Said again at least every second, so
+// that an agent can tell a process that is stopped from one that waits.
 struct RankStatus {
   JobId job = {};
   AttemptNumber attempt = 0;

@@ -88,7 +88,7 @@ struct PreparedFile {
 
 // What a rank last said of itself. Not durable: it comes again with the next report.
 struct RankLive {
-  std::string process;  // spawning | running | exited; empty: never reported
+  std::string process;  // spawning | running | silent | exited; empty: never reported
   std::string phase;
   int64_t step = 0;
   int64_t beat = 0;

@@ -12,6 +12,7 @@ struct R {  // a rank that trains
   R& Step(int64_t step) { return beat.live.step = step, *this; }
   R& Collective(int64_t n) { return beat.live.collective_sequence = n, *this; }
   R& P99(double seconds) { return beat.live.step_seconds_p99 = seconds, *this; }
+  R& Silent() { return beat.live.process = "silent", *this; }
   R& Waits() { return beat.live.waiting_for_coordinator = true, *this; }
   RankBeat beat;
 };
@@ -28,6 +29,15 @@ TEST(FindHungRank, NamesTheOneThatIsBehind) {
   ASSERT_TRUE(hung);
   EXPECT_EQ(hung->rank, 1);
   EXPECT_EQ(hung->step, 3);
+}
+
+TEST(FindHungRank, NamesTheOneWhoseProcessIsSilentWhereverItStands) {
+  // Stopped inside the collective in which the other waits for it: they stand at the same place.
+  const auto hung = FindHungRank(
+      Ranks({R(0).Age(13).Collective(8).Step(3).Silent(), R(1).Age(13.5).Collective(8).Step(3)}),
+      {});
+  ASSERT_TRUE(hung);
+  EXPECT_EQ(hung->rank, 0);
 }
 
 TEST(FindHungRank, WaitsForTheDeadline) {

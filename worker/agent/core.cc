@@ -9,6 +9,10 @@
 namespace trainyard::worker {
 namespace {
 
+// Trainers say something every second. Shorter suspects busy ones; must be well below the deadline
+// of a step, so that a stopped process is known when somebody is to blame.
+constexpr absl::Duration kSilentAfter = absl::Seconds(5);
+
 RankKey KeyOf(const v1::DesiredRank& desired) {
   return {JobId{desired.job_id()}, desired.attempt(), desired.rank().rank()};
 }
@@ -127,6 +131,7 @@ void Core::OnStatus(const RankKey& key, const link::RankStatus& status, absl::Du
       status.waiting_for_coordinator)
     rank.beat_grew_at = now;
   rank.linked = true;
+  rank.heard_at = now;
   rank.status = status;
 }
 
@@ -216,7 +221,11 @@ v1::RankReport Core::ReportOf(const RankKey& key, const Rank& rank, absl::Durati
   report.set_job_id(key.job.value);
   report.set_attempt(key.attempt);
   report.set_rank(key.rank);
-  report.set_process(!rank.present.alive ? "exited" : rank.linked ? "running" : "spawning");
+  const bool silent = now - rank.heard_at >= kSilentAfter;
+  report.set_process(!rank.present.alive ? "exited"
+                     : !rank.linked      ? "spawning"
+                     : silent            ? "silent"
+                                         : "running");
   report.set_pid(rank.pid);
   if (rank.end) *report.mutable_outcome() = ToProto(*rank.end);
   if (rank.present.alive)

@@ -73,6 +73,7 @@ class Core {
     int64_t pid = 0;
     link::RankStatus status;
     absl::Duration beat_grew_at;
+    absl::Duration heard_at;  // when it last said anything
     std::optional<RankEnd> end;
     std::string killed_why;
     PresentRank present;

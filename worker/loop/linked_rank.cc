@@ -14,6 +14,8 @@ using link::StopMode;
 
 // Beats closer together than this travel as one.
 constexpr absl::Duration kBeatsApart = absl::Milliseconds(50);
+// A process that says nothing for several of these is stopped, or its host is.
+constexpr absl::Duration kPulse = absl::Seconds(1);
 // How long a wait may take to notice that the agent is gone.
 constexpr absl::Duration kSlice = absl::Milliseconds(250);
 // Steps from which the 99th percentile is taken, and how many there must be.
@@ -36,6 +38,7 @@ LinkedRank::LinkedRank(link::LinkServer* server, const Clock* clock, absl::Durat
 
 void LinkedRank::SayLocked() {
   said_ = clock_->Elapsed();
+  unsaid_ = false;
   if (step_seconds_.size() >= kStepsEnough) {
     status_.step_seconds_p99 = Percentile99({step_seconds_.begin(), step_seconds_.end()});
   }
@@ -98,7 +101,17 @@ void LinkedRank::Beat(int64_t step, int64_t collective_sequence) {
   status_.step = step;
   status_.collective_sequence = collective_sequence;
   ++status_.beat;
+  unsaid_ = true;
   if (clock_->Elapsed() - said_ >= kBeatsApart) SayLocked();
+}
+
+void LinkedRank::Pulse(int64_t collective_sequence) {
+  absl::MutexLock lock(&mu_);
+  if (collective_sequence > status_.collective_sequence) {
+    status_.collective_sequence = collective_sequence;
+    unsaid_ = true;
+  }
+  if (unsaid_ || clock_->Elapsed() - said_ >= kPulse) SayLocked();
 }
 
 void LinkedRank::StepTook(absl::Duration time) {

@@ -38,6 +38,9 @@ class LinkedRank final : public RankLink {
   void Metrics(int64_t step, const std::vector<std::pair<std::string, double>>& values) override;
   void Event(std::string_view type, const std::string& message) override;
 
+  // For a thread of its own to call ten times a second: says what the loop could not, being inside
+  // a collective or having beaten too often, and once a second that this process runs at all.
+  void Pulse(int64_t collective_sequence);
   // The last word. Returns the status it ends with.
   link::RankStatus End(const link::Outcome& outcome);
 
@@ -54,6 +57,7 @@ class LinkedRank final : public RankLink {
   absl::Mutex mu_;
   link::RankStatus status_ ABSL_GUARDED_BY(mu_);
   absl::Duration said_ ABSL_GUARDED_BY(mu_) = -absl::InfiniteDuration();
+  bool unsaid_ ABSL_GUARDED_BY(mu_) = false;              // something changed since
   std::deque<double> step_seconds_ ABSL_GUARDED_BY(mu_);  // the newest kStepsKept
 };
 

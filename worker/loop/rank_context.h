@@ -31,9 +31,14 @@ class AbortSwitch {
     fired_ = true;
     if (collective_ != nullptr) collective_->Abort();
   }
+  // Calls that the armed collective has begun; 0 without one.
+  int64_t sequence() const {
+    absl::MutexLock lock(&mu_);
+    return collective_ == nullptr ? 0 : collective_->sequence();
+  }
 
  private:
-  absl::Mutex mu_;
+  mutable absl::Mutex mu_;
   Collective* collective_ ABSL_GUARDED_BY(mu_) = nullptr;
   bool fired_ ABSL_GUARDED_BY(mu_) = false;
 };

@@ -126,9 +126,11 @@ class RankProcess {
   }
 
   // Frees a loop that is blocked in its collective; one that does not leave is left behind.
+  // Meanwhile says for the loop that the process lives.
   void WatchStopNow(const StopSignal& done) {
     const auto now = [](const link::Directive& d) { return d.stop == link::StopMode::kNow; };
     while (!done.stopped()) {
+      link_->Pulse(abort_.sequence());
       if (!server_->WaitForDirective(now, absl::Milliseconds(100)).ok()) continue;
       abort_.Fire();
       if (done.WaitFor(kGrace)) return;

@@ -104,6 +104,20 @@ TEST_F(CoreTest, TheBeatsAgeIsMeasuredHere) {
   EXPECT_DOUBLE_EQ(core_.Report(Seconds(30)).ranks(0).beat_age_seconds(), 0);
 }
 
+TEST_F(CoreTest, ARankThatSaysNothingForFiveSecondsIsSilent) {
+  core_.OnDesired(Wanting(Key()), Seconds(1));
+  core_.OnStarted(Key(), 1, Seconds(10));
+  const auto process = [&](double at) { return core_.Report(Seconds(at)).ranks(0).process(); };
+  EXPECT_EQ(process(60), "spawning");
+  core_.OnStatus(Key(), StatusOfRank(Key(), 3), Seconds(61));
+  EXPECT_EQ(process(65.9), "running");
+  EXPECT_EQ(process(66), "silent");
+  // Whoever waits for it says the same again every second: it lives, and makes no progress.
+  core_.OnStatus(Key(), StatusOfRank(Key(), 3), Seconds(67));
+  EXPECT_EQ(process(67), "running");
+  EXPECT_DOUBLE_EQ(core_.Report(Seconds(67)).ranks(0).beat_age_seconds(), 6);
+}
+
 TEST_F(CoreTest, AStatusOfAnotherAttemptSaysNothing) {
   core_.OnDesired(Wanting(Key(2)), Seconds(1));
   core_.OnStarted(Key(2), 1, Seconds(1));

@@ -173,6 +173,9 @@ TEST_F(Ranks, LeaveAtOnceWhenToldEvenIfAPeerHangs) {
   ASSERT_OK(agent.Start());
   ASSERT_TRUE(agent.Await(0, [](const RankStatus& s) { return s.step >= 2; }));
   agent.process(1).Signal(SIGSTOP);
+  // The other waits in a collective and says all the while that it lives.
+  ASSERT_TRUE(agent.AwaitWords(0, 3));
+  EXPECT_GE(agent.status(0).collective_sequence, agent.status(1).collective_sequence);
   agent.Tell([](link::Directive& d) { d.stop = StopMode::kNow; });
   const absl::Time told = absl::Now();
   ExpectEnd(agent, 0, OutcomeKind::kStopped, kStopped);

@@ -99,6 +99,7 @@ void ScriptedAgent::Send() {
 void ScriptedAgent::Hear(int rank, const link::RankStatus& status) {
   absl::MutexLock lock(&mu_);
   statuses_[static_cast<size_t>(rank)] = status;
+  ++words_[rank];
   if (rank == 0 && status.checkpoint.has_value()) newest_ = status.checkpoint;
   std::vector<std::string> peers;
   for (const link::RankStatus& s : statuses_) {
@@ -135,6 +136,14 @@ bool ScriptedAgent::Await(int rank,
                           const std::function<bool(const link::RankStatus&)>& wanted) const {
   const auto heard = [&] { return wanted(statuses_[static_cast<size_t>(rank)]); };
   absl::MutexLock lock(&mu_);
+  return mu_.AwaitWithTimeout(absl::Condition(&heard), kPatience);
+}
+
+bool ScriptedAgent::AwaitWords(int rank, int more) const {
+  absl::MutexLock lock(&mu_);
+  const auto words = [&] { return words_.contains(rank) ? words_.at(rank) : 0; };
+  const int enough = words() + more;
+  const auto heard = [&] { return words() >= enough; };
   return mu_.AwaitWithTimeout(absl::Condition(&heard), kPatience);
 }
 

@@ -46,6 +46,8 @@ class ScriptedAgent {
   link::RankStatus status(int rank) const;
   // Waits until the rank has said something of which `wanted` holds.
   bool Await(int rank, const std::function<bool(const link::RankStatus&)>& wanted) const;
+  // Waits until the rank has said something so many times more.
+  bool AwaitWords(int rank, int more) const;
   // Tells all ranks (or one) something more.
   void Tell(const std::function<void(link::Directive&)>& change, int only_rank = -1);
   // The agent of a rank dies.
@@ -75,6 +77,7 @@ class ScriptedAgent {
   mutable absl::Mutex mu_;
   std::vector<std::unique_ptr<link::LinkClient>> clients_ ABSL_GUARDED_BY(mu_);
   std::vector<link::RankStatus> statuses_ ABSL_GUARDED_BY(mu_);
+  std::map<int, int> words_ ABSL_GUARDED_BY(mu_);  // how often each rank has said something
   std::vector<link::Directive> directives_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, std::map<int64_t, double>> metrics_ ABSL_GUARDED_BY(mu_);
   std::vector<std::string> event_types_ ABSL_GUARDED_BY(mu_);
