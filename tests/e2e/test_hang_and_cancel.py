@@ -23,7 +23,7 @@ def standing_step(cluster, job_id):
 
 
 def test_a_stopped_rank_is_named_and_the_attempt_replaced(cluster):
-    job_id = cluster.submit(cluster.write_job(steps=1500, save_steps=50, batch=32))
+    job_id = cluster.submit(cluster.write_job(steps=600, save_steps=50, batch=32))
     for number, rank in ((1, 1), (2, 0)):  # the one that writes checkpoints, and another
         wait_for(f"attempt {number} trains", lambda: trains(cluster, job_id, number, 25 * number), 60)
         (worker, _), victim = next((k, p) for k, p in cluster.trainers().items() if k[1] == rank)
@@ -51,7 +51,7 @@ def test_a_stopped_rank_is_named_and_the_attempt_replaced(cluster):
         attempts = cluster.json("describe", job_id)["attempts"]
         assert attempts[number - 1]["end_reason"] == "RANK_HUNG", attempts
         assert named in attempts[number - 1]["end_message"], attempts
-    cluster.wait_for_success(job_id, 120)
+    cluster.wait_for_success(job_id, 240)
 
 
 def cancelled_in(cluster, job_id):
