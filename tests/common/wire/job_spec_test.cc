@@ -1,0 +1,80 @@
+#include "common/wire/job_spec.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/util/json_util.h>
+
+#include <limits>
+
+#include "common/job_spec/json.h"
+#include "common/job_spec/resolve.h"
+#include "common/job_spec/yaml.h"
+#include "tests/support/status_matchers.h"
+
+namespace trainyard {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr char kJob[] = R"(version: 1
+name: shakespeare
+kind: pretrain
+model: {config: {model_type: llama, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2}}
+tokenizer: {train: {vocab_size: 4096}}
+data:
+  train:
+    - {format: text, weight: 0.25, files: [{name: Lëar.txt, sha256: "00ff", size_bytes: 3000000000}]}
+    - {format: jsonl, text_field: body, files: [{name: b, sha256: "01", size_bytes: 1}]}
+train: {max_steps: 240, global_batch_size: 16, learning_rate: 3.0e-3, warmup_steps: 0, seed: 9007199254740993}
+resources: {ranks: 2, device: cpu}
+)";
+
+ParsedJob Parsed() {
+  auto job = ParseJobYaml(kJob, "job.yaml");
+  EXPECT_OK(job);
+  return *std::move(job);
+}
+
+TEST(JobSpecProto, HoldsEveryFieldOfAResolvedSpec) {
+  ASSERT_OK_AND_ASSIGN(const ResolvedSpec resolved, Resolve(Parsed()));
+  ASSERT_OK_AND_ASSIGN(const v1::JobSpec proto, ToProto(resolved.spec));
+  EXPECT_EQ(proto.train().seed(), 9007199254740993);
+  EXPECT_EQ(proto.data().train(0).files(0).size_bytes(), 3'000'000'000);
+  EXPECT_TRUE(proto.train().has_warmup_steps());
+  ASSERT_OK_AND_ASSIGN(const ParsedJob back, FromProto(proto));
+  EXPECT_EQ(JobSpecToJson(back.spec), JobSpecToJson(resolved.spec));
+}
+
+// Protobuf's own JSON is the reference: slower, and the same.
+TEST(JobSpecProto, SaysWhatProtobufsJsonSays) {
+  ASSERT_OK_AND_ASSIGN(const v1::JobSpec proto, GivenToProto(Parsed()));
+  v1::JobSpec by_json;
+  ASSERT_TRUE(
+      google::protobuf::util::JsonStringToMessage(GivenToJson(Parsed()).dump(), &by_json).ok());
+  EXPECT_EQ(proto.DebugString(), by_json.DebugString());
+  EXPECT_FALSE(proto.train().has_adam_beta1());
+
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string text;
+  ASSERT_TRUE(google::protobuf::util::MessageToJsonString(proto, &text, options).ok());
+  ASSERT_OK_AND_ASSIGN(const ParsedJob by_text, ParseJobJson(nlohmann::ordered_json::parse(text)));
+  ASSERT_OK_AND_ASSIGN(const ParsedJob direct, FromProto(proto));
+  EXPECT_EQ(JobSpecToJson(direct.spec), JobSpecToJson(by_text.spec));
+  EXPECT_EQ(direct.origins, by_text.origins);
+}
+
+TEST(JobSpecProto, RefusesWhatIsNoTextAndNoNumber) {
+  v1::JobSpec proto;
+  proto.set_name("a\xff");
+  EXPECT_THAT(FromProto(proto), StatusIs(StatusCode::kInvalidArgument, HasSubstr("UTF-8")));
+  proto.set_name("a");
+  for (const double value :
+       {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    proto.mutable_train()->set_learning_rate(value);
+    EXPECT_THAT(FromProto(proto),
+                StatusIs(StatusCode::kInvalidArgument, HasSubstr("train.learning_rate")));
+  }
+}
+
+}  // namespace
+}  // namespace trainyard
