@@ -17,9 +17,12 @@ file(CREATE_LINK ${TRAINYARD_FMT_INCLUDE}/fmt ${CMAKE_BINARY_DIR}/gen/system_fmt
 add_library(trainyard_torch INTERFACE)
 target_include_directories(trainyard_torch SYSTEM INTERFACE
   ${CMAKE_BINARY_DIR}/gen/system_fmt ${_torch}/include)
-# The wheel's libgomp is the only OpenMP in the process: no -fopenmp anywhere.
+# at::parallel_for is a template over an OpenMP region: without -fopenmp it compiles to a plain loop.
+# The flag is for compiling alone; the wheel's libgomp, which has the usual soname, is linked by path
+# and stays the only OpenMP in the process (docs/decisions/0004-openmp-for-parallel-for.md).
+target_compile_options(trainyard_torch INTERFACE -fopenmp)
 target_link_libraries(trainyard_torch INTERFACE
-  ${_torch}/lib/libtorch_cpu.so ${_torch}/lib/libc10.so)
+  ${_torch}/lib/libtorch_cpu.so ${_torch}/lib/libc10.so ${_torch}/lib/libgomp.so.1)
 # libtorch_cpu.so finds its neighbours (libgomp, cudart, cupti) by its own rpath.
 target_link_options(trainyard_torch INTERFACE
   -Wl,-rpath,${_torch}/lib -Wl,--allow-shlib-undefined)
