@@ -2,6 +2,7 @@
 #   A static library. TORCH: may include ATen, GRPC: the protos' stubs (each through a shared
 #   precompiled header; never both in one program).
 # trainyard_program(NAME SOURCES main.cc [DEPS ...])      lands in build/bin
+# trainyard_test_variant(NAME VARIANT ENVIRONMENT)      runs a test once more, as NAME_VARIANT
 # trainyard_test(NAME [TORCH|GRPC] SOURCES x_test.cc ... [DEPS ...])
 #   One gtest binary under build/tests, registered with ctest; scripts/test counts its cases.
 function(_trainyard_apply name)
@@ -49,4 +50,10 @@ function(trainyard_test name)
     TRAINYARD_SOURCE_DIR="${CMAKE_SOURCE_DIR}" TRAINYARD_BIN_DIR="${CMAKE_BINARY_DIR}/bin")
   add_test(NAME ${name} COMMAND ${name} --gtest_output=json:${CMAKE_BINARY_DIR}/results/${name}.json)
   set_tests_properties(${name} PROPERTIES TIMEOUT 600)
+endfunction()
+
+function(trainyard_test_variant name variant environment)
+  add_test(NAME ${name}_${variant}
+           COMMAND ${name} --gtest_output=json:${CMAKE_BINARY_DIR}/results/${name}_${variant}.json)
+  set_tests_properties(${name}_${variant} PROPERTIES TIMEOUT 600 ENVIRONMENT "${environment}")
 endfunction()

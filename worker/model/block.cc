@@ -10,15 +10,17 @@ Tensor Norm::Forward(const Tensor& x_TD, NormSaved& saved) const {
   return LayerNormForward(x_TD, weight_D.value, bias_D.value, epsilon, saved);
 }
 
-Tensor Norm::Backward(const Tensor& dy_TD, const Tensor& x_TD, const NormSaved& saved) const {
+Tensor Norm::Backward(const Tensor& dy_TD, const Tensor& x_TD, const NormSaved& saved,
+                      const Tensor& dresidual_TD) const {
   if (kind == NormKind::kRms) {
-    return RmsNormBackward(dy_TD, x_TD, weight_D.value, saved, weight_D.gradient);
+    return RmsNormBackward(dy_TD, x_TD, weight_D.value, saved, weight_D.gradient, dresidual_TD);
   }
-  return LayerNormBackward(dy_TD, x_TD, weight_D.value, saved, weight_D.gradient, bias_D.gradient);
+  return LayerNormBackward(dy_TD, x_TD, weight_D.value, saved, weight_D.gradient, bias_D.gradient,
+                           dresidual_TD);
 }
 
-Tensor Linear::Forward(const Tensor& x_TI) const {
-  return LinearForward(x_TI, weight_OI.value, bias_O.value);
+Tensor Linear::Forward(const Tensor& x_TI, const Tensor& residual_TO) const {
+  return LinearForward(x_TI, weight_OI.value, bias_O.value, residual_TO);
 }
 
 Tensor Linear::Backward(const Tensor& dy_TO, const Tensor& x_TI) const {
@@ -36,13 +38,13 @@ Tensor Block::Run(const Tensor& x_TD, const Places& places, const Attend& attend
   saved.attention_normed_TD = attention_norm.Forward(x_TD, saved.attention_norm);
   saved.qkv_TE = qkv.Forward(saved.attention_normed_TD);
   if (position == PositionKind::kRope) RopeForward(QueriesAndKeys(saved.qkv_TE), places.rope);
-  saved.h_TD = attention_out.Forward(attend(saved.qkv_TE)).add_(x_TD);
+  saved.h_TD = attention_out.Forward(attend(saved.qkv_TE), x_TD);
 
   saved.mlp_normed_TD = mlp_norm.Forward(saved.h_TD, saved.mlp_norm);
   saved.mlp_in_TM = mlp_in.Forward(saved.mlp_normed_TD);
   saved.mlp_activated_TM =
       mlp == MlpKind::kSwiGlu ? SwiGluForward(saved.mlp_in_TM) : GeluTanhForward(saved.mlp_in_TM);
-  return mlp_out.Forward(saved.mlp_activated_TM).add_(saved.h_TD);
+  return mlp_out.Forward(saved.mlp_activated_TM, saved.h_TD);
 }
 
 Tensor Block::Forward(const Tensor& x_TD, const Places& places, BlockSaved& saved) const {
@@ -68,14 +70,14 @@ Tensor Block::Backward(const Tensor& dy_TD, const Places& places, const BlockSav
                                 ? SwiGluBackward(dactivated_TM, saved.mlp_in_TM)
                                 : GeluTanhBackward(dactivated_TM, saved.mlp_in_TM);
   const Tensor dmlp_normed_TD = mlp_in.Backward(dmlp_in_TM, saved.mlp_normed_TD);
-  const Tensor dh_TD = mlp_norm.Backward(dmlp_normed_TD, saved.h_TD, saved.mlp_norm).add_(dy_TD);
+  const Tensor dh_TD = mlp_norm.Backward(dmlp_normed_TD, saved.h_TD, saved.mlp_norm, dy_TD);
 
   const Tensor dattention_TO = attention_out.Backward(dh_TD, saved.attention.out_TO);
   const Tensor dqkv_TE =
       AttentionBackward(dattention_TO, saved.qkv_TE, places.cu_seqlens, shape, saved.attention);
   if (position == PositionKind::kRope) RopeBackward(QueriesAndKeys(dqkv_TE), places.rope);
   const Tensor dnormed_TD = qkv.Backward(dqkv_TE, saved.attention_normed_TD);
-  return attention_norm.Backward(dnormed_TD, saved.x_TD, saved.attention_norm).add_(dh_TD);
+  return attention_norm.Backward(dnormed_TD, saved.x_TD, saved.attention_norm, dh_TD);
 }
 
 }  // namespace trainyard::worker

@@ -24,12 +24,15 @@ struct Norm {
   Parameter weight_D, bias_D;
 
   Tensor Forward(const Tensor& x_TD, NormSaved& saved) const;
-  Tensor Backward(const Tensor& dy_TD, const Tensor& x_TD, const NormSaved& saved) const;
+  // The gradient by x, plus `dresidual_TD`, the one that reaches x past the norm.
+  Tensor Backward(const Tensor& dy_TD, const Tensor& x_TD, const NormSaved& saved,
+                  const Tensor& dresidual_TD = {}) const;
 };
 struct Linear {
   Parameter weight_OI, bias_O;
 
-  Tensor Forward(const Tensor& x_TI) const;
+  // y = x W^T + b + residual (undefined: none).
+  Tensor Forward(const Tensor& x_TI, const Tensor& residual_TO = {}) const;
   Tensor Backward(const Tensor& dy_TO, const Tensor& x_TI) const;
 };
 

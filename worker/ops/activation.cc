@@ -1,19 +1,56 @@
 #include "worker/ops/activation.h"
 
-namespace trainyard::worker {
+#include "worker/ops/dispatch.h"
 
-Tensor GeluTanhForward(const Tensor& x_TM) { return at::gelu(x_TM, "tanh"); }
+namespace trainyard::worker {
+namespace {
+
+// `out`: [tokens, width] of the result that `kernel` fills.
+template <class Kernel>
+Tensor Filled(Tensor out, const Tensor& dy, const Tensor& x, int64_t width, Kernel kernel) {
+  WithReal(x, [&]<class Real>(RealTag<Real>) {
+    kernel(ActivationArgs<Real>{.dy = In<Real>(dy),
+                                .x = In<Real>(x),
+                                .tokens = x.size(0),
+                                .width = width,
+                                .out = Out<Real>(out)});
+  });
+  return out;
+}
+
+}  // namespace
+
+Tensor GeluTanhForward(const Tensor& x_TM) {
+  if (OnKernels(x_TM)) {
+    return Filled(at::empty_like(x_TM), {}, x_TM, x_TM.size(1),
+                  [](const auto& args) { GeluTanhForwardCpu(args); });
+  }
+  return at::gelu(x_TM, "tanh");
+}
 
 Tensor GeluTanhBackward(const Tensor& dy_TM, const Tensor& x_TM) {
+  if (OnKernels(x_TM) && OnKernels(dy_TM)) {
+    return Filled(at::empty_like(x_TM), dy_TM, x_TM, x_TM.size(1),
+                  [](const auto& args) { GeluTanhBackwardCpu(args); });
+  }
   return at::gelu_backward(dy_TM, x_TM, "tanh");
 }
 
 Tensor SwiGluForward(const Tensor& gate_up_T2M) {
+  if (OnKernels(gate_up_T2M)) {
+    const int64_t width = gate_up_T2M.size(1) / 2;
+    return Filled(at::empty({gate_up_T2M.size(0), width}, gate_up_T2M.options()), {}, gate_up_T2M,
+                  width, [](const auto& args) { SwiGluForwardCpu(args); });
+  }
   const auto halves = gate_up_T2M.chunk(2, -1);
   return at::silu(halves[0]).mul_(halves[1]);
 }
 
 Tensor SwiGluBackward(const Tensor& dy_TM, const Tensor& gate_up_T2M) {
+  if (OnKernels(gate_up_T2M) && OnKernels(dy_TM)) {
+    return Filled(at::empty_like(gate_up_T2M), dy_TM, gate_up_T2M, dy_TM.size(1),
+                  [](const auto& args) { SwiGluBackwardCpu(args); });
+  }
   const auto halves = gate_up_T2M.chunk(2, -1);
   Tensor dgate_up_T2M = at::empty_like(gate_up_T2M);
   auto gradients = dgate_up_T2M.chunk(2, -1);

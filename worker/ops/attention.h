@@ -15,18 +15,19 @@ struct AttentionShape {
   int64_t heads = 0;
   int64_t kv_heads = 0;
   int64_t width = 0;
+  bool causal = true;  // a token sees its item up to and including itself; else all of its item
 
   int64_t packed_width() const { return (heads + 2 * kv_heads) * width; }
 };
 
 // What backward needs beside the input.
 struct AttentionSaved {
-  Tensor out_TO;                         // [T, Q H]
-  std::vector<Tensor> logsumexp_of_run;  // per run of equally long items
+  Tensor out_TO;                  // [T, Q H]
+  std::vector<Tensor> logsumexp;  // the kernel's: one [Q, T]; the composition's: one per run
 };
 
-// `cu_seqlens`: [S + 1], the first token of each item, then T. A token sees its own item up to and
-// including itself. Scores are scaled by 1 / sqrt(H). Never holds a T x T matrix.
+// `cu_seqlens`: [S + 1], the first token of each item, then T. A token sees its own item alone.
+// Scores are scaled by 1 / sqrt(H). Never holds a T x T matrix.
 Tensor AttentionForward(const Tensor& qkv_TE, const std::vector<int32_t>& cu_seqlens,
                         const AttentionShape& shape, AttentionSaved& saved);
 Tensor AttentionBackward(const Tensor& dout_TO, const Tensor& qkv_TE,

@@ -2,18 +2,24 @@
 
 #include <algorithm>
 
+#include "worker/ops/dispatch.h"
 #include "worker/ops/linear.h"
 
 namespace trainyard::worker {
 namespace {
 
-// Logits held at once: 16 MiB in float32. Fewer make the products too flat, more leave the cache.
-constexpr int64_t kChunkLogits = int64_t{4} << 20;
+// Logits held at once, in float32: at least 16 MiB, and up to 256 where that makes chunks of 512
+// tokens. Fewer tokens make the products too flat (each packs the whole head), more leave the
+// cache.
+constexpr int64_t kChunkLogitsMin = int64_t{4} << 20;
+constexpr int64_t kChunkLogitsMax = int64_t{64} << 20;
+constexpr int64_t kChunkTokens = 512;
 
 // Calls visit(first token, tokens) for each chunk.
 template <class Visit>
 void ForEachChunk(int64_t tokens, int64_t vocab, Visit visit) {
-  const int64_t chunk = std::max<int64_t>(1, kChunkLogits / vocab);
+  const int64_t logits = std::clamp(kChunkTokens * vocab, kChunkLogitsMin, kChunkLogitsMax);
+  const int64_t chunk = std::max<int64_t>(1, logits / vocab);
   for (int64_t first = 0; first < tokens; first += chunk) {
     visit(first, std::min(chunk, tokens - first));
   }
@@ -48,18 +54,51 @@ Softmax ReadSignals(Tensor& logit_CV, const Tensor& target_C1, bool keep_logits,
   return {exp_CV, sum_C1};
 }
 
-// dhidden = dz W and dW += dz^T hidden.
+// dhidden = dz W and dW += dz^T hidden. dz may have a column of zeros beyond V.
 void PushBack(const Tensor& dlogit_CV, const Tensor& hidden_CD, const Tensor& weight_VD,
               const Tensor& dhidden_CD, const Tensor& dweight_VD) {
   const Tensor narrow_CV = dlogit_CV.to(hidden_CD.scalar_type());
-  AddProduct(dweight_VD, narrow_CV.t(), hidden_CD);
+  AddGradientProduct(dweight_VD, narrow_CV.narrow(1, 0, weight_VD.size(0)), hidden_CD);
   dhidden_CD.copy_(Product(narrow_CV, weight_VD));
+}
+
+bool ByKernel(const Tensor& hidden_ND) { return OnKernels(hidden_ND); }
+
+// The signals of a chunk from its logits, which it overwrites; with `dlogprob_N` (defined) also
+// their gradient, in the logits' memory: [tokens, V], the last column zero where V is odd.
+template <class Real>
+Tensor ReadChunk(const Tensor& logit_CV, const Tensor& target_N, const Tensor& dlogprob_N,
+                 int64_t first, HeadSignals& signals) {
+  const int64_t tokens = logit_CV.size(0), vocab = logit_CV.size(1);
+  const bool wants_gradient = dlogprob_N.defined();
+  constexpr int64_t kPerFloat = sizeof(float) / sizeof(Real);
+  const int64_t columns = kPerFloat == 1 ? vocab : (vocab + 1) / 2 * 2;
+  auto* dlogit = reinterpret_cast<Real*>(Out<float>(logit_CV));
+  const auto at = [&](const Tensor& x_N) {
+    return x_N.defined() ? Out<float>(x_N) + first : nullptr;
+  };
+  HeadChunkCpu(
+      HeadChunkArgs<Real>{.logit_CV = Out<float>(logit_CV),
+                          .target_C = In<int64_t>(target_N) + first,
+                          .dlogprob_C = wants_gradient ? In<float>(dlogprob_N) + first : nullptr,
+                          .tokens = tokens,
+                          .vocab = vocab,
+                          .logprob_C = at(signals.logprob_N),
+                          .argmax_match_C = Out<bool>(signals.argmax_match_N) + first,
+                          .logsumexp_C = at(signals.logsumexp_N),
+                          .entropy_C = at(signals.entropy_N),
+                          .dlogit_CV = wants_gradient ? dlogit : nullptr,
+                          .dlogit_stride = kPerFloat * vocab,
+                          .dlogit_columns = columns});
+  if (!wants_gradient) return {};
+  return at::from_blob(dlogit, {tokens, columns}, {kPerFloat * vocab, 1},
+                       logit_CV.options().dtype(c10::CppTypeToScalarType<Real>::value));
 }
 
 }  // namespace
 
 Tensor HeadLogits(const Tensor& hidden_CD, const Tensor& weight_VD) {
-  return Widen(Product(hidden_CD, weight_VD.t()));
+  return WideProduct(hidden_CD, weight_VD.t());
 }
 
 HeadSignals HeadForward(const Tensor& hidden_ND, const Tensor& weight_VD, const Tensor& target_N) {
@@ -67,6 +106,10 @@ HeadSignals HeadForward(const Tensor& hidden_ND, const Tensor& weight_VD, const 
   signals.entropy_N = at::empty_like(signals.logprob_N);
   ForEachChunk(hidden_ND.size(0), weight_VD.size(0), [&](int64_t first, int64_t tokens) {
     Tensor logit_CV = HeadLogits(hidden_ND.narrow(0, first, tokens), weight_VD);
+    if (ByKernel(hidden_ND)) {
+      ReadChunk<float>(logit_CV, target_N, {}, first, signals);
+      return;
+    }
     const Tensor target_C1 = target_N.narrow(0, first, tokens).unsqueeze(1);
     const Softmax softmax = ReadSignals(logit_CV, target_C1, /*keep_logits=*/true, first, signals);
     // entropy = log sum - (sum e z') / sum, with z' = z - max and e = exp z'.
@@ -107,12 +150,19 @@ HeadResult HeadForwardBackward(const Tensor& hidden_ND, const Tensor& weight_VD,
     const Tensor target_C1 = target_N.narrow(0, first, tokens).unsqueeze(1);
     const Tensor dlogprob_C1 = dlogprob_N.narrow(0, first, tokens).unsqueeze(1);
     Tensor logit_CV = HeadLogits(hidden_CD, weight_VD);
+    const Tensor dhidden_CD = result.dhidden_ND.narrow(0, first, tokens);
+    if (ByKernel(hidden_ND)) {
+      const Tensor dlogit_CV = WithReal(hidden_ND, [&]<class Real>(RealTag<Real>) {
+        return ReadChunk<Real>(logit_CV, target_N, dlogprob_N, first, result.signals);
+      });
+      PushBack(dlogit_CV, hidden_CD, weight_VD, dhidden_CD, dweight_VD);
+      return;
+    }
     Softmax softmax =
         ReadSignals(logit_CV, target_C1, /*keep_logits=*/false, first, result.signals);
     Tensor& dlogit_CV = softmax.exp_CV;
     dlogit_CV.mul_(dlogprob_C1 / softmax.sum_C1.neg()).scatter_add_(1, target_C1, dlogprob_C1);
-    PushBack(dlogit_CV, hidden_CD, weight_VD, result.dhidden_ND.narrow(0, first, tokens),
-             dweight_VD);
+    PushBack(dlogit_CV, hidden_CD, weight_VD, dhidden_CD, dweight_VD);
   });
   return result;
 }

@@ -1,9 +1,62 @@
 #include "worker/ops/norm.h"
 
+#include "worker/ops/dispatch.h"
+
 namespace trainyard::worker {
+namespace {
+
+template <class Real>
+NormForwardArgs<Real> ForwardArgs(const Tensor& x_TD, const Tensor& weight_D, const Tensor& bias_D,
+                                  double epsilon, const NormSaved& saved, const Tensor& y_TD) {
+  return {.x_TD = In<Real>(x_TD),
+          .weight_D = In<Real>(weight_D),
+          .bias_D = In<Real>(bias_D),
+          .epsilon = static_cast<float>(epsilon),
+          .tokens = x_TD.size(0),
+          .width = x_TD.size(1),
+          .y_TD = Out<Real>(y_TD),
+          .mean_T = Out<float>(saved.mean_T1),
+          .rstd_T = Out<float>(saved.rstd_T1)};
+}
+
+template <class Real>
+NormBackwardArgs<Real> BackwardArgs(const Tensor& dy_TD, const Tensor& x_TD, const Tensor& weight_D,
+                                    const NormSaved& saved, const Tensor& dresidual_TD,
+                                    const Tensor& dx_TD, const Tensor& dweight_D,
+                                    const Tensor& dbias_D) {
+  return {.dy_TD = In<Real>(dy_TD),
+          .x_TD = In<Real>(x_TD),
+          .weight_D = In<Real>(weight_D),
+          .mean_T = In<float>(saved.mean_T1),
+          .rstd_T = In<float>(saved.rstd_T1),
+          .dresidual_TD = In<Real>(dresidual_TD),
+          .tokens = x_TD.size(0),
+          .width = x_TD.size(1),
+          .dx_TD = Out<Real>(dx_TD),
+          .dweight_D = Out<float>(dweight_D),
+          .dbias_D = Out<float>(dbias_D)};
+}
+
+Tensor WideColumn(const Tensor& x_TD) {
+  return at::empty({x_TD.size(0), 1}, x_TD.options().dtype(WideType(x_TD.scalar_type())));
+}
+
+Tensor AddResidual(Tensor dx_TD, const Tensor& dresidual_TD) {
+  return dresidual_TD.defined() ? dx_TD.add_(dresidual_TD) : dx_TD;
+}
+
+}  // namespace
 
 Tensor RmsNormForward(const Tensor& x_TD, const Tensor& weight_D, double epsilon,
                       NormSaved& saved) {
+  if (OnKernels(x_TD)) {
+    saved = {.mean_T1 = {}, .rstd_T1 = WideColumn(x_TD)};
+    Tensor y_TD = at::empty_like(x_TD);
+    WithReal(x_TD, [&]<class Real>(RealTag<Real>) {
+      RmsNormForwardCpu(ForwardArgs<Real>(x_TD, weight_D, {}, epsilon, saved, y_TD));
+    });
+    return y_TD;
+  }
   const Tensor wide_TD = Widen(x_TD);
   saved.rstd_T1 = wide_TD.square().mean(-1, /*keepdim=*/true).add_(epsilon).rsqrt_();
   return (wide_TD * saved.rstd_T1).mul_(Widen(weight_D)).to(x_TD.scalar_type());
@@ -11,20 +64,38 @@ Tensor RmsNormForward(const Tensor& x_TD, const Tensor& weight_D, double epsilon
 
 // With h = x rstd and g = dy w:  dw = sum_T dy h,  dx = rstd (g - h mean_D(g h)).
 Tensor RmsNormBackward(const Tensor& dy_TD, const Tensor& x_TD, const Tensor& weight_D,
-                       const NormSaved& saved, const Tensor& dweight_D) {
+                       const NormSaved& saved, const Tensor& dweight_D,
+                       const Tensor& dresidual_TD) {
+  if (OnKernels(x_TD) && OnKernels(dy_TD)) {
+    Tensor dx_TD = at::empty_like(x_TD);
+    WithReal(x_TD, [&]<class Real>(RealTag<Real>) {
+      RmsNormBackwardCpu(
+          BackwardArgs<Real>(dy_TD, x_TD, weight_D, saved, dresidual_TD, dx_TD, dweight_D, {}));
+    });
+    return dx_TD;
+  }
   const Tensor normed_TD = Widen(x_TD) * saved.rstd_T1;
   Tensor weighted_TD = Widen(dy_TD) * normed_TD;  // dy h
   Tensor(dweight_D).add_(weighted_TD.sum(0));
   weighted_TD.mul_(Widen(weight_D));  // g h
   const Tensor mean_T1 = weighted_TD.mean(-1, /*keepdim=*/true);
-  return (Widen(dy_TD) * Widen(weight_D))
-      .addcmul_(normed_TD, mean_T1, /*value=*/-1)
-      .mul_(saved.rstd_T1)
-      .to(x_TD.scalar_type());
+  return AddResidual((Widen(dy_TD) * Widen(weight_D))
+                         .addcmul_(normed_TD, mean_T1, /*value=*/-1)
+                         .mul_(saved.rstd_T1)
+                         .to(x_TD.scalar_type()),
+                     dresidual_TD);
 }
 
 Tensor LayerNormForward(const Tensor& x_TD, const Tensor& weight_D, const Tensor& bias_D,
                         double epsilon, NormSaved& saved) {
+  if (OnKernels(x_TD)) {
+    saved = {.mean_T1 = WideColumn(x_TD), .rstd_T1 = WideColumn(x_TD)};
+    Tensor y_TD = at::empty_like(x_TD);
+    WithReal(x_TD, [&]<class Real>(RealTag<Real>) {
+      LayerNormForwardCpu(ForwardArgs<Real>(x_TD, weight_D, bias_D, epsilon, saved, y_TD));
+    });
+    return y_TD;
+  }
   auto [y_TD, mean_T1, rstd_T1] =
       at::native_layer_norm(Widen(x_TD), weight_D.sizes(), Widen(weight_D), Widen(bias_D), epsilon);
   saved = {.mean_T1 = mean_T1, .rstd_T1 = rstd_T1};
@@ -32,14 +103,23 @@ Tensor LayerNormForward(const Tensor& x_TD, const Tensor& weight_D, const Tensor
 }
 
 Tensor LayerNormBackward(const Tensor& dy_TD, const Tensor& x_TD, const Tensor& weight_D,
-                         const NormSaved& saved, const Tensor& dweight_D, const Tensor& dbias_D) {
+                         const NormSaved& saved, const Tensor& dweight_D, const Tensor& dbias_D,
+                         const Tensor& dresidual_TD) {
+  if (OnKernels(x_TD) && OnKernels(dy_TD)) {
+    Tensor dx_TD = at::empty_like(x_TD);
+    WithReal(x_TD, [&]<class Real>(RealTag<Real>) {
+      LayerNormBackwardCpu(BackwardArgs<Real>(dy_TD, x_TD, weight_D, saved, dresidual_TD, dx_TD,
+                                              dweight_D, dbias_D));
+    });
+    return dx_TD;
+  }
   const Tensor wide_weight_D = Widen(weight_D);
   const auto [dx_TD, dw_D, db_D] = at::native_layer_norm_backward(
       Widen(dy_TD), Widen(x_TD), weight_D.sizes(), saved.mean_T1, saved.rstd_T1, wide_weight_D,
       /*bias=*/wide_weight_D, {true, true, true});  // of the bias only its presence matters
   Tensor(dweight_D).add_(dw_D);
   Tensor(dbias_D).add_(db_D);
-  return dx_TD.to(x_TD.scalar_type());
+  return AddResidual(dx_TD.to(x_TD.scalar_type()), dresidual_TD);
 }
 
 }  // namespace trainyard::worker

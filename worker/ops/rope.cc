@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "worker/ops/dispatch.h"
+
 namespace trainyard::worker {
 namespace {
 
@@ -20,8 +22,26 @@ void Fill(int64_t positions, int64_t half, double theta, RopeTable& table) {
   }
 }
 
+// The heads of a row lie side by side, rows may be further apart.
+bool TurnByKernel(const Tensor& x_TNH, const RopeTable& rope, double direction) {
+  const bool side_by_side = x_TNH.stride(2) == 1 && x_TNH.stride(1) == x_TNH.size(2);
+  if (!side_by_side || !KernelsTake(x_TNH)) return false;
+  WithReal(x_TNH, [&]<class Real>(RealTag<Real>) {
+    RopeCpu(RopeArgs<Real>{.x_TNH = Out<Real>(x_TNH),
+                           .cos_TH = In<float>(rope.cos_PH),
+                           .sin_TH = In<float>(rope.sin_PH),
+                           .direction = static_cast<float>(direction),
+                           .tokens = x_TNH.size(0),
+                           .stride = x_TNH.stride(0),
+                           .heads = x_TNH.size(1),
+                           .width = x_TNH.size(2)});
+  });
+  return true;
+}
+
 // (a, b) -> (a cos - b sin, b cos + a sin), for the halves of every head.
 void Rotate(const Tensor& x_TNH, const RopeTable& rope, double direction) {
+  if (TurnByKernel(x_TNH, rope, direction)) return;
   const int64_t half = x_TNH.size(2) / 2;
   const auto type = x_TNH.scalar_type();
   const Tensor cos_T1H = rope.cos_PH.unsqueeze(1);

@@ -1,0 +1,87 @@
+// Moving blocks of rows in and out of the layouts that products read. Once per instruction set.
+#include <algorithm>
+#include <cstring>
+
+#include "worker/ops/attention_buffers.h"
+#include "worker/ops/pack-inl.h"
+
+#if defined(TRAINYARD_WORKER_OPS_ATTENTION_BLOCKS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TRAINYARD_WORKER_OPS_ATTENTION_BLOCKS_INL_H_
+#undef TRAINYARD_WORKER_OPS_ATTENTION_BLOCKS_INL_H_
+#else
+#define TRAINYARD_WORKER_OPS_ATTENTION_BLOCKS_INL_H_
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace trainyard::worker {
+namespace HWY_NAMESPACE {
+
+// Copies `rows` rows of `width`, then zero rows up to `padded`.
+template <class Real>
+HWY_INLINE void CopyRows(const Real* from, int64_t stride, int64_t rows, int64_t padded,
+                         int64_t width, Real* to) {
+  for (int64_t r = 0; r < rows; ++r) {
+    std::memcpy(to + r * width, from + r * stride, static_cast<size_t>(width) * sizeof(Real));
+  }
+  std::memset(static_cast<void*>(to + rows * width), 0,
+              static_cast<size_t>((padded - rows) * width) * sizeof(Real));
+}
+
+// The right-hand operand [H, 64] made of 64 rows.
+HWY_INLINE void OperandOfTransposed(const float* rows_QH, int64_t width, float* out_HQ) {
+  Transpose(rows_QH, width, kQueries, width, out_HQ, kQueries);
+}
+HWY_INLINE void OperandOfTransposed(const Bfloat16* rows_QH, int64_t width, Bfloat16* out_HQ) {
+  PairsOfTransposed(rows_QH, width, width, kQueries, out_HQ, kQueries);
+}
+// The right-hand operand [64, H] made of 64 rows.
+HWY_INLINE void OperandOf(const float* rows_QH, int64_t width, float* out_QH) {
+  std::memcpy(out_QH, rows_QH, static_cast<size_t>(kQueries * width) * sizeof(float));
+}
+HWY_INLINE void OperandOf(const Bfloat16* rows_QH, int64_t width, Bfloat16* out_QH) {
+  PairsOf(rows_QH, width, kQueries, width, out_QH, width);
+}
+
+// Stores lanes i.. of the neighbouring rows k and k + 1 of a [K, 64] matrix as an operand.
+template <class D>
+HWY_INLINE void StoreOperand(D d, hn::Vec<D> row0, hn::Vec<D> row1, int64_t k, int64_t i,
+                             float* out_KQ) {
+  hn::StoreU(row0, d, out_KQ + k * kQueries + i);
+  hn::StoreU(row1, d, out_KQ + (k + 1) * kQueries + i);
+}
+template <class D>
+HWY_INLINE void StoreOperand(D d, hn::Vec<D> row0, hn::Vec<D> row1, int64_t k, int64_t i,
+                             Bfloat16* out_KQ) {
+  const hn::Rebind<uint32_t, D> d32;
+  const auto pair = hn::Or(RoundedUpperHalf(d, row0), hn::ShiftLeft<16>(RoundedUpperHalf(d, row1)));
+  hn::StoreU(pair, d32, reinterpret_cast<uint32_t*>(out_KQ + k * kQueries) + i);
+}
+
+// Hides from each query the keys after it: row k of the block is key `first_key` + k, lane i is
+// query `first_query` + i. Keys from `length` on are hidden from all.
+HWY_INLINE void HideLater(float* score_KQ, int64_t first_key, int64_t keys, int64_t first_query,
+                          int64_t length, bool causal) {
+  for (int64_t k = 0; k < keys; ++k) {
+    const int64_t key = first_key + k;
+    int64_t hidden = causal ? std::clamp<int64_t>(key - first_query, 0, kQueries) : 0;
+    if (key >= length) hidden = kQueries;
+    std::fill_n(score_KQ + k * kQueries, hidden, kNever);
+  }
+}
+
+// Stores the first `rows` rows of a float [Q, H] matrix, `stride` apart.
+template <class Real>
+HWY_INLINE void StoreRows(const float* from_QH, int64_t rows, int64_t width, Real* to,
+                          int64_t stride) {
+  for (int64_t r = 0; r < rows; ++r) {
+    ForLanes(width, [&](auto d, int64_t i) HWY_ATTR {
+      StoreFloats(hn::LoadU(d, from_QH + r * width + i), d, to + r * stride + i);
+    });
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace trainyard::worker
+HWY_AFTER_NAMESPACE();
+
+#endif  // once per target

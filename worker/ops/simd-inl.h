@@ -1,0 +1,133 @@
+// Float lanes over float or bfloat16 memory, for the *_cpu.cc files: Highway compiles each of them
+// once per instruction set and the best one is chosen when the program runs.
+// No include guard of the usual kind: foreach_target.h includes this once per target.
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#include <hwy/highway.h>
+#include "worker/ops/cpu_kernels.h"
+
+#if defined(TRAINYARD_WORKER_OPS_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TRAINYARD_WORKER_OPS_SIMD_INL_H_
+#undef TRAINYARD_WORKER_OPS_SIMD_INL_H_
+#else
+#define TRAINYARD_WORKER_OPS_SIMD_INL_H_
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace trainyard::worker {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using Floats = hn::ScalableTag<float>;
+using OneFloat = hn::CappedTag<float, 1>;
+
+template <class D>
+HWY_INLINE hn::Vec<D> LoadFloats(D d, const float* p) {
+  return hn::LoadU(d, p);
+}
+template <class D>
+HWY_INLINE hn::Vec<D> LoadFloats(D d, const Bfloat16* p) {
+  const hn::Rebind<uint16_t, D> d16;
+  const hn::Rebind<uint32_t, D> d32;
+  const auto bits = hn::PromoteTo(d32, hn::LoadU(d16, reinterpret_cast<const uint16_t*>(p)));
+  return hn::BitCast(d, hn::ShiftLeft<16>(bits));
+}
+
+template <class D>
+HWY_INLINE void StoreFloats(hn::Vec<D> v, D d, float* p) {
+  hn::StoreU(v, d, p);
+}
+// The upper halves of `v` rounded to nearest, ties to even, in the low 16 bits of each lane. A NaN
+// stays one.
+template <class D>
+HWY_INLINE hn::Vec<hn::Rebind<uint32_t, D>> RoundedUpperHalf(D d, hn::Vec<D> v) {
+  const hn::Rebind<uint32_t, D> d32;
+  const auto bits = hn::BitCast(d32, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(d32, 1));
+  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(d32, 0x7FFF)));
+  const auto nan = hn::RebindMask(d32, hn::IsNaN(v));
+  (void)d;
+  return hn::ShiftRight<16>(hn::IfThenElse(nan, hn::Set(d32, 0x7FC00000), rounded));
+}
+template <class D>
+HWY_INLINE void StoreFloats(hn::Vec<D> v, D d, Bfloat16* p) {
+  const hn::Rebind<uint16_t, D> d16;
+  hn::StoreU(hn::TruncateTo(d16, RoundedUpperHalf(d, v)), d16, reinterpret_cast<uint16_t*>(p));
+}
+
+// Calls body(d, i) for i = 0, lanes, 2 lanes, ... and then one by one for what is left of `count`.
+template <class Body>
+HWY_INLINE void ForLanes(int64_t count, const Body& body) {
+  const Floats d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) body(d, i);
+  for (; i < count; ++i) body(OneFloat(), i);
+}
+
+// A sum over lanes that ForLanes feeds: full vectors and single elements are kept apart.
+class LaneSum {
+ public:
+  HWY_INLINE HWY_ATTR LaneSum() : lanes_(hn::Zero(Floats())) {}
+  HWY_INLINE void Add(Floats /*d*/, hn::Vec<Floats> v) { lanes_ = hn::Add(lanes_, v); }
+  HWY_INLINE void MulAdd(Floats /*d*/, hn::Vec<Floats> a, hn::Vec<Floats> b) {
+    lanes_ = hn::MulAdd(a, b, lanes_);
+  }
+  template <class D, std::enable_if_t<!std::is_same_v<D, Floats>>* = nullptr>
+  HWY_INLINE void Add(D /*d*/, hn::Vec<D> v) {
+    rest_ += hn::GetLane(v);
+  }
+  template <class D, std::enable_if_t<!std::is_same_v<D, Floats>>* = nullptr>
+  HWY_INLINE void MulAdd(D /*d*/, hn::Vec<D> a, hn::Vec<D> b) {
+    rest_ += hn::GetLane(a) * hn::GetLane(b);
+  }
+  HWY_INLINE float Total() const { return hn::GetLane(hn::SumOfLanes(Floats(), lanes_)) + rest_; }
+
+ private:
+  hn::Vec<Floats> lanes_;
+  float rest_ = 0;
+};
+
+// exp(x) within 2 units in the last place; below -87 it is 0, above 88 infinite. NaN stays NaN.
+// Cody and Waite's reduction by ln 2, then the Taylor polynomial of degree 7 on |r| <= ln(2)/2.
+template <class D>
+HWY_INLINE hn::Vec<D> Exp(D d, hn::Vec<D> x) {
+  const hn::Rebind<int32_t, D> d32;
+  const auto log2e = hn::Set(d, 1.44269504088896341F);
+  const auto ln2_high = hn::Set(d, 0.693359375F);
+  const auto ln2_low = hn::Set(d, -2.12194440e-4F);
+  const auto bounded = hn::Min(hn::Max(x, hn::Set(d, -87.0F)), hn::Set(d, 88.0F));
+  const auto n = hn::Round(hn::Mul(bounded, log2e));
+  auto r = hn::NegMulAdd(n, ln2_high, bounded);
+  r = hn::NegMulAdd(n, ln2_low, r);
+  auto p = hn::Set(d, 1.0F / 5040);
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0F / 720));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0F / 120));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0F / 24));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0F / 6));
+  p = hn::MulAdd(p, r, hn::Set(d, 0.5F));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0F));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0F));
+  const auto exponent = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(d32, n), hn::Set(d32, 127)));
+  const auto result = hn::Mul(p, hn::BitCast(d, exponent));
+  const auto huge = hn::Set(d, std::numeric_limits<float>::infinity());
+  const auto bounded_above = hn::IfThenElse(hn::Gt(x, hn::Set(d, 88.0F)), huge, result);
+  const auto value = hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -87.0F)), bounded_above);
+  return hn::IfThenElse(hn::IsNaN(x), x, value);
+}
+
+// 1 / (1 + exp(-x))
+template <class D>
+HWY_INLINE hn::Vec<D> Sigmoid(D d, hn::Vec<D> x) {
+  const auto one = hn::Set(d, 1.0F);
+  return hn::Div(one, hn::Add(one, Exp(d, hn::Neg(x))));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace trainyard::worker
+HWY_AFTER_NAMESPACE();
+
+#endif  // once per target
