@@ -11,6 +11,7 @@
 #include <functional>
 #include <thread>
 
+#include "worker/engine/memory.h"
 #include "worker/loop/by_hand.h"
 #include "worker/loop/rank_main.h"
 #include "worker/tool/tools.h"
@@ -184,6 +185,7 @@ int Main(int argc, char** argv) {
 }  // namespace trainyard::worker
 
 int main(int argc, char** argv) {
+  trainyard::worker::KeepFreedMemory();
   try {
     return trainyard::worker::Main(argc, argv);
   } catch (const std::exception& error) {
