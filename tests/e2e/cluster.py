@@ -214,14 +214,23 @@ class Cluster:
                     digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
                     self.socket_folders.append(pathlib.Path(tempfile.gettempdir()) / f"trainyard-{digest}")
 
+    def files(self):
+        """Every path below the home, as parts; os.walk passes over what vanishes meanwhile."""
+        for folder, folders, names in os.walk(self.home):
+            for name in folders + names:
+                yield pathlib.Path(folder, name).relative_to(self.home)
+
     def temporary_files(self):
         """What no finished job needs: unfinished files, journals and sockets of ranks, torn checkpoints."""
-        patterns = ("**/*.tmp-*", "**/*.part-*", "blobs/.side/*", "worker/*/ranks/*", "worker/*/ranks/.*",
-                    "worker/*/aside/*")
-        left = {p for pattern in patterns for p in self.home.glob(pattern)}
-        left |= {p for p in self.home.rglob("*") if stat.S_ISSOCK(p.lstat().st_mode) or stat.S_ISFIFO(p.lstat().st_mode)}
-        left |= {p for p in self.home.glob("blobs/checkpoints/*/step-*") if not (p / "trainyard/manifest.json").exists()}
-        return sorted(map(str, left))
+        unfinished = re.compile(r"(^|.*/)[^/]*\.(tmp|part)-[^/]*$|blobs/\.side/[^/]+$|worker/[^/]+/(ranks|aside)/[^/]+$")
+        checkpoint = re.compile(r"blobs/checkpoints/[^/]+/step-[^/]+$")
+        left = []
+        for path in self.files():
+            torn = checkpoint.match(str(path)) and not (self.home / path / "trainyard/manifest.json").exists()
+            if unfinished.match(str(path)) or torn or is_socket_or_pipe(self.home / path):
+                left.append(self.home / path)
+        # A checkpoint that is being deleted looks torn until it is gone.
+        return sorted(str(path) for path in left if path.exists())
 
     def leftovers(self):
         """After the end: what should not be there any more."""
@@ -229,6 +238,14 @@ class Cluster:
         left += [f"port {p}" for p in self.ports & listening_ports()]
         left += [str(p) for p in self.socket_folders if p.exists()]
         return left + self.temporary_files()
+
+
+def is_socket_or_pipe(path):
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    return stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)
 
 
 def shared_memory_names():
