@@ -27,9 +27,9 @@ float Largest(const float* values, int64_t count) {
       lanes = hn::Max(lanes, v);
       nan = hn::Add(nan, hn::IfThenElseZero(hn::IsNaN(v), v));
     } else {
-      const float x = hn::GetLane(v);
+      const float x = hn::GetLane(hn::MaxOfLanes(tag, v));
       rest = x > rest ? x : rest;
-      rest_nan += x != x ? x : 0.0F;
+      rest_nan += hn::GetLane(hn::SumOfLanes(tag, hn::IfThenElseZero(hn::IsNaN(v), v)));
     }
   });
   const float all_nan = hn::GetLane(hn::SumOfLanes(d, nan)) + rest_nan;

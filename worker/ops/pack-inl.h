@@ -18,70 +18,95 @@ HWY_BEFORE_NAMESPACE();
 namespace trainyard::worker {
 namespace HWY_NAMESPACE {
 
-// out[c][r] = in[r][c] for `rows` x `columns` 32-bit words; strides in words.
-HWY_INLINE void TransposeWords(const uint32_t* HWY_RESTRICT in, int64_t in_stride, int64_t rows,
-                               int64_t columns, uint32_t* HWY_RESTRICT out, int64_t out_stride) {
+// out[c][r] = in[r][c] for 4 x 4 words of 32 bits.
+HWY_INLINE void TransposeFour(const uint32_t* HWY_RESTRICT in, int64_t in_stride,
+                              uint32_t* HWY_RESTRICT out, int64_t out_stride) {
   const hn::Full128<uint32_t> d;
   const hn::Full128<uint64_t> d64;
+  const auto r0 = hn::LoadU(d, in), r1 = hn::LoadU(d, in + in_stride);
+  const auto r2 = hn::LoadU(d, in + 2 * in_stride), r3 = hn::LoadU(d, in + 3 * in_stride);
+  const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, r0, r1));
+  const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, r0, r1));
+  const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, r2, r3));
+  const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, r2, r3));
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, low01, low23)), d, out);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23)), d, out + out_stride);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, high01, high23)), d, out + 2 * out_stride);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23)), d, out + 3 * out_stride);
+}
+
+// out[c][r] = in[r][c] for 32-bit words; strides in words. By squares of 16, as TransposeHalves.
+HWY_INLINE void TransposeWords(const uint32_t* in, int64_t in_stride, int64_t rows, int64_t columns,
+                               uint32_t* out, int64_t out_stride) {
+  constexpr int64_t kSquare = 16;
   const int64_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
-  for (int64_t c = 0; c < whole_columns; c += 4) {
-    for (int64_t r = 0; r < whole_rows; r += 4) {
-      const uint32_t* from = in + r * in_stride + c;
-      const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + in_stride);
-      const auto r2 = hn::LoadU(d, from + 2 * in_stride), r3 = hn::LoadU(d, from + 3 * in_stride);
-      const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, r0, r1));
-      const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, r0, r1));
-      const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, r2, r3));
-      const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, r2, r3));
-      uint32_t* to = out + c * out_stride + r;
-      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, low01, low23)), d, to);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23)), d, to + out_stride);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, high01, high23)), d, to + 2 * out_stride);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23)), d, to + 3 * out_stride);
+  for (int64_t r0 = 0; r0 < whole_rows; r0 += kSquare) {
+    const int64_t r1 = HWY_MIN(r0 + kSquare, whole_rows);
+    for (int64_t c0 = 0; c0 < whole_columns; c0 += kSquare) {
+      const int64_t c1 = HWY_MIN(c0 + kSquare, whole_columns);
+      for (int64_t r = r0; r < r1; r += 4) {
+        for (int64_t c = c0; c < c1; c += 4) {
+          TransposeFour(in + r * in_stride + c, in_stride, out + c * out_stride + r, out_stride);
+        }
+      }
     }
-    for (int64_t r = whole_rows; r < rows; ++r) {
-      for (int64_t i = c; i < c + 4; ++i) out[i * out_stride + r] = in[r * in_stride + i];
-    }
+  }
+  for (int64_t r = whole_rows; r < rows; ++r) {
+    for (int64_t c = 0; c < whole_columns; ++c) out[c * out_stride + r] = in[r * in_stride + c];
   }
   for (int64_t c = whole_columns; c < columns; ++c) {
     for (int64_t r = 0; r < rows; ++r) out[c * out_stride + r] = in[r * in_stride + c];
   }
 }
 
-// out[c][r] = in[r][c] for 16-bit numbers; strides in numbers.
-HWY_INLINE void TransposeHalves(const uint16_t* HWY_RESTRICT in, int64_t in_stride, int64_t rows,
-                                int64_t columns, uint16_t* HWY_RESTRICT out, int64_t out_stride) {
+// out[c][r] = in[r][c] for 8 x 8 numbers of 16 bits.
+HWY_INLINE void TransposeEight(const uint16_t* HWY_RESTRICT in, int64_t in_stride,
+                               uint16_t* HWY_RESTRICT out, int64_t out_stride) {
   const hn::Full128<uint16_t> d;
   const hn::Full128<uint32_t> d32;
   const hn::Full128<uint64_t> d64;
+  hn::Vec<decltype(d32)> a[8], b[8];
+  for (int i = 0; i < 8; i += 2) {
+    const uint16_t* from = in + i * in_stride;
+    const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + in_stride);
+    a[i] = hn::BitCast(d32, hn::InterleaveLower(d, r0, r1));
+    a[i + 1] = hn::BitCast(d32, hn::InterleaveUpper(d, r0, r1));
+  }
+  // a[i]: rows i, i + 1; columns 0-3 (even i) or 4-7 (odd i).
+  for (int i = 0; i < 8; i += 4) {
+    for (int half = 0; half < 2; ++half) {
+      b[i + 2 * half] = hn::InterleaveLower(d32, a[i + half], a[i + half + 2]);
+      b[i + 2 * half + 1] = hn::InterleaveUpper(d32, a[i + half], a[i + half + 2]);
+    }
+  }
+  // b[i]: rows 0-3 (i < 4) or 4-7; two columns each, 2 (i % 4) and the next.
+  for (int i = 0; i < 4; ++i) {
+    const auto low = hn::BitCast(d64, b[i]), high = hn::BitCast(d64, b[i + 4]);
+    uint16_t* to = out + 2 * i * out_stride;
+    hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, low, high)), d, to);
+    hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d64, low, high)), d, to + out_stride);
+  }
+}
+
+// out[c][r] = in[r][c] for 16-bit numbers; strides in numbers. By squares of 32: a cache line of
+// either side is used whole before it is left, whatever the strides.
+HWY_INLINE void TransposeHalves(const uint16_t* in, int64_t in_stride, int64_t rows,
+                                int64_t columns, uint16_t* out, int64_t out_stride) {
+  constexpr int64_t kSquare = 32;
   const int64_t whole_rows = rows / 8 * 8, whole_columns = columns / 8 * 8;
-  for (int64_t c = 0; c < whole_columns; c += 8) {
-    for (int64_t r = 0; r < whole_rows; r += 8) {
-      hn::Vec<decltype(d32)> a[8], b[8];
-      for (int i = 0; i < 8; i += 2) {
-        const uint16_t* from = in + (r + i) * in_stride + c;
-        const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + in_stride);
-        a[i] = hn::BitCast(d32, hn::InterleaveLower(d, r0, r1));
-        a[i + 1] = hn::BitCast(d32, hn::InterleaveUpper(d, r0, r1));
-      }
-      // a[i]: rows i, i + 1; columns 0-3 (even i) or 4-7 (odd i).
-      for (int i = 0; i < 8; i += 4) {
-        for (int half = 0; half < 2; ++half) {
-          b[i + 2 * half] = hn::InterleaveLower(d32, a[i + half], a[i + half + 2]);
-          b[i + 2 * half + 1] = hn::InterleaveUpper(d32, a[i + half], a[i + half + 2]);
+  for (int64_t r0 = 0; r0 < whole_rows; r0 += kSquare) {
+    const int64_t r1 = HWY_MIN(r0 + kSquare, whole_rows);
+    for (int64_t c0 = 0; c0 < whole_columns; c0 += kSquare) {
+      const int64_t c1 = HWY_MIN(c0 + kSquare, whole_columns);
+      for (int64_t r = r0; r < r1; r += 8) {
+        for (int64_t c = c0; c < c1; c += 8) {
+          TransposeEight(in + r * in_stride + c, in_stride, out + c * out_stride + r, out_stride);
         }
       }
-      // b[i]: rows 0-3 (i < 4) or 4-7; two columns each, 2 (i % 4) and the next.
-      for (int i = 0; i < 4; ++i) {
-        const auto low = hn::BitCast(d64, b[i]), high = hn::BitCast(d64, b[i + 4]);
-        uint16_t* to = out + (c + 2 * i) * out_stride + r;
-        hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, low, high)), d, to);
-        hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d64, low, high)), d, to + out_stride);
-      }
     }
-    for (int64_t r = whole_rows; r < rows; ++r) {
-      for (int64_t i = c; i < c + 8; ++i) out[i * out_stride + r] = in[r * in_stride + i];
-    }
+  }
+  for (int64_t r = whole_rows; r < rows; ++r) {
+    for (int64_t c = 0; c < whole_columns; ++c) out[c * out_stride + r] = in[r * in_stride + c];
   }
   for (int64_t c = whole_columns; c < columns; ++c) {
     for (int64_t r = 0; r < rows; ++r) out[c * out_stride + r] = in[r * in_stride + c];

@@ -1,12 +1,13 @@
 // Float lanes over float or bfloat16 memory, for the *_cpu.cc files: Highway compiles each of them
 // once per instruction set and the best one is chosen when the program runs.
 // No include guard of the usual kind: foreach_target.h includes this once per target.
+#include <hwy/highway.h>
+
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <type_traits>
 
-#include <hwy/highway.h>
 #include "worker/ops/cpu_kernels.h"
 
 #if defined(TRAINYARD_WORKER_OPS_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -22,6 +23,7 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 using Floats = hn::ScalableTag<float>;
+using FourFloats = hn::CappedTag<float, 4>;
 using OneFloat = hn::CappedTag<float, 1>;
 
 template <class D>
@@ -58,17 +60,19 @@ HWY_INLINE void StoreFloats(hn::Vec<D> v, D d, Bfloat16* p) {
   hn::StoreU(hn::TruncateTo(d16, RoundedUpperHalf(d, v)), d16, reinterpret_cast<uint16_t*>(p));
 }
 
-// Calls body(d, i) for i = 0, lanes, 2 lanes, ... and then one by one for what is left of `count`.
+// Calls body(d, i) for i = 0, lanes, 2 lanes, ... and then by fours and ones for what is left of
+// `count`.
 template <class Body>
 HWY_INLINE void ForLanes(int64_t count, const Body& body) {
   const Floats d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes) body(d, i);
+  for (; i + 4 <= count; i += 4) body(FourFloats(), i);
   for (; i < count; ++i) body(OneFloat(), i);
 }
 
-// A sum over lanes that ForLanes feeds: full vectors and single elements are kept apart.
+// A sum over lanes that ForLanes feeds: full vectors and what is left are kept apart.
 class LaneSum {
  public:
   HWY_INLINE HWY_ATTR LaneSum() : lanes_(hn::Zero(Floats())) {}
@@ -77,12 +81,12 @@ class LaneSum {
     lanes_ = hn::MulAdd(a, b, lanes_);
   }
   template <class D, std::enable_if_t<!std::is_same_v<D, Floats>>* = nullptr>
-  HWY_INLINE void Add(D /*d*/, hn::Vec<D> v) {
-    rest_ += hn::GetLane(v);
+  HWY_INLINE void Add(D d, hn::Vec<D> v) {
+    rest_ += hn::GetLane(hn::SumOfLanes(d, v));
   }
   template <class D, std::enable_if_t<!std::is_same_v<D, Floats>>* = nullptr>
-  HWY_INLINE void MulAdd(D /*d*/, hn::Vec<D> a, hn::Vec<D> b) {
-    rest_ += hn::GetLane(a) * hn::GetLane(b);
+  HWY_INLINE void MulAdd(D d, hn::Vec<D> a, hn::Vec<D> b) {
+    Add(d, hn::Mul(a, b));
   }
   HWY_INLINE float Total() const { return hn::GetLane(hn::SumOfLanes(Floats(), lanes_)) + rest_; }
 
