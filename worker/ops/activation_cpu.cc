@@ -40,10 +40,11 @@ void GeluBackward(const ActivationArgs<Real>& a, int64_t begin, int64_t end) {
     const auto x = LoadFloats(d, in + i);
     const auto cubic = hn::Mul(hn::Mul(x, x), hn::Set(d, kCubic));
     const auto scale = hn::Set(d, kTwoRootTwoOverPi);
-    const auto s = Sigmoid(d, hn::Mul(hn::Mul(x, hn::Add(cubic, one)), scale));
+    hn::Vec<decltype(d)> s, not_s;
+    Sigmoid(d, hn::Mul(hn::Mul(x, hn::Add(cubic, one)), scale), s, not_s);
     const auto slope = hn::Mul(hn::MulAdd(cubic, hn::Set(d, 3.0F), one), scale);
     // s (1 - s) first: where it is 0, x times the slope may be infinite.
-    const auto rest = hn::Mul(hn::Mul(hn::Mul(s, hn::Sub(one, s)), x), slope);
+    const auto rest = hn::Mul(hn::Mul(hn::Mul(s, not_s), x), slope);
     StoreFloats(hn::Mul(LoadFloats(d, dy + i), hn::Add(s, rest)), d, out + i);
   });
 }
@@ -74,8 +75,9 @@ void SwiGluBackward(const ActivationArgs<Real>& a, int64_t begin, int64_t end) {
     ForLanes(a.width, [&](auto d, int64_t i) HWY_ATTR {
       const auto one = hn::Set(d, 1.0F);
       const auto g = LoadFloats(d, gate + i), dy_i = LoadFloats(d, dy + i);
-      const auto s = Sigmoid(d, g);
-      const auto slope = hn::Mul(s, hn::MulAdd(g, hn::Sub(one, s), one));
+      hn::Vec<decltype(d)> s, not_s;
+      Sigmoid(d, g, s, not_s);
+      const auto slope = hn::Mul(s, hn::MulAdd(g, not_s, one));
       StoreFloats(hn::Mul(hn::Mul(dy_i, LoadFloats(d, up + i)), slope), d, dgate + i);
       StoreFloats(hn::Mul(dy_i, hn::Mul(g, s)), d, dup + i);
     });

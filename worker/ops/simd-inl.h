@@ -5,7 +5,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <type_traits>
 
 #include "worker/ops/cpu_kernels.h"
@@ -43,16 +42,14 @@ HWY_INLINE void StoreFloats(hn::Vec<D> v, D d, float* p) {
   hn::StoreU(v, d, p);
 }
 // The upper halves of `v` rounded to nearest, ties to even, in the low 16 bits of each lane. A NaN
-// stays one.
+// stays one unless the low half of its payload is all ones, which none is that comes from
+// arithmetic on bfloat16 numbers or from an invalid operation.
 template <class D>
-HWY_INLINE hn::Vec<hn::Rebind<uint32_t, D>> RoundedUpperHalf(D d, hn::Vec<D> v) {
+HWY_INLINE hn::Vec<hn::Rebind<uint32_t, D>> RoundedUpperHalf(D /*d*/, hn::Vec<D> v) {
   const hn::Rebind<uint32_t, D> d32;
   const auto bits = hn::BitCast(d32, v);
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(d32, 1));
-  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(d32, 0x7FFF)));
-  const auto nan = hn::RebindMask(d32, hn::IsNaN(v));
-  (void)d;
-  return hn::ShiftRight<16>(hn::IfThenElse(nan, hn::Set(d32, 0x7FC00000), rounded));
+  return hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(d32, 0x7FFF))));
 }
 template <class D>
 HWY_INLINE void StoreFloats(hn::Vec<D> v, D d, Bfloat16* p) {
@@ -95,15 +92,18 @@ class LaneSum {
   float rest_ = 0;
 };
 
-// exp(x) within 2 units in the last place; below -87 it is 0, above 88 infinite. NaN stays NaN.
-// Cody and Waite's reduction by ln 2, then the Taylor polynomial of degree 7 on |r| <= ln(2)/2.
+// exp(x) within 2 units in the last place up to x = 88, which larger ones count as; 0 from about
+// -88 down. NaN stays NaN. Cody and Waite's reduction by ln 2, then the Taylor polynomial of degree
+// 7 on |r| <= ln(2)/2.
 template <class D>
 HWY_INLINE hn::Vec<D> Exp(D d, hn::Vec<D> x) {
   const hn::Rebind<int32_t, D> d32;
   const auto log2e = hn::Set(d, 1.44269504088896341F);
   const auto ln2_high = hn::Set(d, 0.693359375F);
   const auto ln2_low = hn::Set(d, -2.12194440e-4F);
-  const auto bounded = hn::Min(hn::Max(x, hn::Set(d, -87.0F)), hn::Set(d, 88.0F));
+  // x comes second: that is what x86 returns when it is NaN. At the lower bound n is -127, and so
+  // the power of two 0.
+  const auto bounded = hn::Min(hn::Set(d, 88.0F), hn::Max(hn::Set(d, -88.1F), x));
   const auto n = hn::Round(hn::Mul(bounded, log2e));
   auto r = hn::NegMulAdd(n, ln2_high, bounded);
   r = hn::NegMulAdd(n, ln2_low, r);
@@ -115,19 +115,29 @@ HWY_INLINE hn::Vec<D> Exp(D d, hn::Vec<D> x) {
   p = hn::MulAdd(p, r, hn::Set(d, 0.5F));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0F));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0F));
-  const auto exponent = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(d32, n), hn::Set(d32, 127)));
-  const auto result = hn::Mul(p, hn::BitCast(d, exponent));
-  const auto huge = hn::Set(d, std::numeric_limits<float>::infinity());
-  const auto bounded_above = hn::IfThenElse(hn::Gt(x, hn::Set(d, 88.0F)), huge, result);
-  const auto value = hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -87.0F)), bounded_above);
-  return hn::IfThenElse(hn::IsNaN(x), x, value);
+  const auto power = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(d32, n), hn::Set(d32, 127)));
+  return hn::Mul(p, hn::BitCast(d, power));
 }
 
-// 1 / (1 + exp(-x))
+// value = 1 / (1 + exp(-x)), 0 from -88 down; complement = 1 - value, without cancellation.
+// A reciprocal good to 12 bits at least and Newton's steps to 24: a division would take as long as
+// the exponential.
+template <class D>
+HWY_INLINE void Sigmoid(D d, hn::Vec<D> x, hn::Vec<D>& value, hn::Vec<D>& complement) {
+  const auto two = hn::Set(d, 2.0F);
+  const auto e = Exp(d, hn::Neg(x));
+  const auto denominator = hn::Add(hn::Set(d, 1.0F), e);
+  auto inverse = hn::ApproximateReciprocal(denominator);
+  inverse = hn::Mul(inverse, hn::NegMulAdd(denominator, inverse, two));
+  inverse = hn::Mul(inverse, hn::NegMulAdd(denominator, inverse, two));
+  value = hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -88.0F)), inverse);
+  complement = hn::Mul(e, inverse);
+}
 template <class D>
 HWY_INLINE hn::Vec<D> Sigmoid(D d, hn::Vec<D> x) {
-  const auto one = hn::Set(d, 1.0F);
-  return hn::Div(one, hn::Add(one, Exp(d, hn::Neg(x))));
+  hn::Vec<D> value, complement;
+  Sigmoid(d, x, value, complement);
+  return value;
 }
 
 }  // namespace HWY_NAMESPACE
