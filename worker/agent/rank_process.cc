@@ -189,7 +189,8 @@ StatusOr<std::optional<ExitStatus>> Bury(const ProcessIdentity& identity, int pi
 std::map<std::string, std::string> TrainerEnvironment(int64_t threads,
                                                       const std::string& cuda_device) {
   std::map<std::string, std::string> environment;
-  for (const char* name : {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH"})
+  for (const char* name :
+       {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "TRAINYARD_KERNELS"})
     if (const char* value = std::getenv(name)) environment[name] = value;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view pair = *entry;

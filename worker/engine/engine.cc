@@ -17,6 +17,7 @@
 #include "worker/model/fresh_weights.h"
 #include "worker/model/layout.h"
 #include "worker/model/transformer.h"
+#include "worker/ops/cpu_kernels.h"
 #include "worker/ops/head.h"
 #include "worker/optim/adamw.h"
 #include "worker/optim/gradient_norm.h"
@@ -296,6 +297,8 @@ Status TorchEngine::Sample(const std::vector<int32_t>& prompt, const SampleOptio
 }
 
 }  // namespace
+
+const std::string& KernelsInUse() { return KernelTarget(); }
 
 StatusOr<std::unique_ptr<Engine>> Engine::Create(const ModelConfig& config,
                                                  const EngineOptions& options) {

@@ -69,6 +69,10 @@ struct SampleOptions {
   std::vector<int32_t> stop_ids = {};
 };
 
+// What the operations run with: the instruction set of the CPU kernels, or "off" (their
+// compositions).
+const std::string& KernelsInUse();
+
 class Engine {
  public:
   // Fresh weights, a function of (options.seed, tensor name, element) alone.

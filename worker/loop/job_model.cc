@@ -49,9 +49,9 @@ StatusOr<JobEngine> CreateJobEngine(const RankContext& context, const PreparedDa
                               .threads = static_cast<int>(spec.resources.threads_per_rank),
                               .seed = static_cast<uint64_t>(spec.train.seed)};
   ASSIGN_OR_RETURN(made.engine, Engine::Create(config, options));
-  spdlog::info("model={} parameters={} vocab_size={} precision={} threads={}", config.model_type,
-               config.parameter_count(), config.vocab_size, PrecisionName(made.precision),
-               options.threads);
+  spdlog::info("model={} parameters={} vocab_size={} precision={} threads={} kernels={}",
+               config.model_type, config.parameter_count(), config.vocab_size,
+               PrecisionName(made.precision), options.threads, KernelsInUse());
   return made;
 }
 

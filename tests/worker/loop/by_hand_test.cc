@@ -51,6 +51,29 @@ void FlipByte(const fs::path& path, int64_t offset) {
   ASSERT_TRUE(file.good());
 }
 
+TEST(ByHand, WithItsKernelsOffHasTheSameCurve) {
+  const TinyJob job;
+  for (const auto& [precision, rounding] : {std::pair{"fp32", 1e-4}, std::pair{"bf16", 1e-2}}) {
+    const std::string on = fmt::format("on-{}", precision), off = fmt::format("off-{}", precision);
+    const std::vector<std::string> set = {"--set", fmt::format("train.precision={}", precision)};
+    std::string output;
+    ASSERT_OK_AND_ASSIGN(const int code, job.Run(on, set, &output));
+    ASSERT_EQ(code, 0) << output;
+    EXPECT_THAT(output, Not(HasSubstr("kernels=off")));
+    ::setenv("TRAINYARD_KERNELS", "off", /*overwrite=*/1);
+    const StatusOr<int> code_off = job.Run(off, set, &output);
+    ::unsetenv("TRAINYARD_KERNELS");
+    ASSERT_OK(code_off);
+    ASSERT_EQ(*code_off, 0) << output;
+    EXPECT_THAT(output, HasSubstr("kernels=off"));
+    const Curve with = job.Metric(on, "loss"), without = job.Metric(off, "loss");
+    ASSERT_GT(with.size(), 3u);
+    for (const auto& [step, loss] : with) {
+      EXPECT_NEAR(without.at(step), loss, rounding * loss) << precision << " at step " << step;
+    }
+  }
+}
+
 TEST(ByHand, LearnsMoreThanHowOftenEachTokenOccurs) {
   const TinyJob job;
   std::string output;
