@@ -8,18 +8,15 @@
 namespace trainyard::worker {
 namespace {
 
-// Logits held at once, in float32: at least 16 MiB, and up to 256 where that makes chunks of 512
-// tokens. Fewer tokens make the products too flat (each packs the whole head), more leave the
-// cache.
-constexpr int64_t kChunkLogitsMin = int64_t{4} << 20;
-constexpr int64_t kChunkLogitsMax = int64_t{64} << 20;
+// Fewer tokens make the products too flat (each packs the whole head), more leave the cache.
 constexpr int64_t kChunkTokens = 512;
+// Logits held at once, in float32: 256 MiB at most.
+constexpr int64_t kChunkLogitsMax = int64_t{64} << 20;
 
 // Calls visit(first token, tokens) for each chunk.
 template <class Visit>
 void ForEachChunk(int64_t tokens, int64_t vocab, Visit visit) {
-  const int64_t logits = std::clamp(kChunkTokens * vocab, kChunkLogitsMin, kChunkLogitsMax);
-  const int64_t chunk = std::max<int64_t>(1, logits / vocab);
+  const int64_t chunk = std::clamp<int64_t>(kChunkLogitsMax / vocab, 1, kChunkTokens);
   for (int64_t first = 0; first < tokens; first += chunk) {
     visit(first, std::min(chunk, tokens - first));
   }
