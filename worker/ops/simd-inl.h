@@ -120,7 +120,7 @@ HWY_INLINE hn::Vec<D> Exp(D d, hn::Vec<D> x) {
 }
 
 // value = 1 / (1 + exp(-x)), 0 from -88 down; complement = 1 - value, without cancellation.
-// A reciprocal good to 12 bits at least and Newton's steps to 24: a division would take as long as
+// A reciprocal good to 12 bits at least and Newton's step to 24: a division would take as long as
 // the exponential.
 template <class D>
 HWY_INLINE void Sigmoid(D d, hn::Vec<D> x, hn::Vec<D>& value, hn::Vec<D>& complement) {
@@ -128,7 +128,6 @@ HWY_INLINE void Sigmoid(D d, hn::Vec<D> x, hn::Vec<D>& value, hn::Vec<D>& comple
   const auto e = Exp(d, hn::Neg(x));
   const auto denominator = hn::Add(hn::Set(d, 1.0F), e);
   auto inverse = hn::ApproximateReciprocal(denominator);
-  inverse = hn::Mul(inverse, hn::NegMulAdd(denominator, inverse, two));
   inverse = hn::Mul(inverse, hn::NegMulAdd(denominator, inverse, two));
   value = hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -88.0F)), inverse);
   complement = hn::Mul(e, inverse);
