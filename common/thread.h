@@ -24,6 +24,10 @@ class StopSignal {
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
 };
 
+// The calling thread alone yields to the others of its machine: its niceness grows by `by` (19 at
+// most), and with it the idleness of its disk requests. Cannot be taken back without privileges.
+void LowerOwnPriority(int by);
+
 class Thread {
  public:
   Thread() = default;

@@ -18,6 +18,8 @@ const std::vector<JobMetric>& JobMetrics() {
        "Target tokens a second over all ranks."},
       {"mfu", "trainyard_train_mfu_ratio", "Model FLOP/s as a share of the hardware's peak."},
       {"step_seconds", "trainyard_train_step_seconds", "Wall time of a step."},
+      {"checkpoint_seconds", "trainyard_checkpoint_duration_seconds",
+       "Time from a checkpoint's copy, or the step itself, until its files are durable."},
       {"epoch", "trainyard_train_epochs", "Passes over the training data."},
       {"eval_loss", "trainyard_evaluation_loss", "Loss on the validation data, nats per token."},
       {"eval_perplexity", "trainyard_evaluation_perplexity", "exp(loss) on the validation data."},

@@ -97,10 +97,11 @@ std::vector<TensorToWrite> OptimizerTensors(const CheckpointContents& contents) 
 // Writes files into the folder and keeps the list of them for the manifest.
 class FolderWriter {
  public:
-  explicit FolderWriter(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  FolderWriter(std::filesystem::path folder, const PieceWritten& piece_written)
+      : folder_(std::move(folder)), piece_written_(piece_written) {}
 
   Status Text(const std::string& path, std::string_view text) {
-    ASSIGN_OR_RETURN(HashedFile file, HashedFile::Create(folder_ / path));
+    ASSIGN_OR_RETURN(HashedFile file, HashedFile::Create(folder_ / path, piece_written_));
     RETURN_IF_ERROR(file.Write(text));
     ASSIGN_OR_RETURN(const FileDigest digest, file.Finish());
     return Add(path, digest);
@@ -109,7 +110,8 @@ class FolderWriter {
     return Text(path, document.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
   }
   Status Tensors(const std::string& path, const std::vector<TensorToWrite>& tensors) {
-    ASSIGN_OR_RETURN(const FileDigest digest, WriteSafetensors(folder_ / path, tensors));
+    ASSIGN_OR_RETURN(const FileDigest digest,
+                     WriteSafetensors(folder_ / path, tensors, piece_written_));
     return Add(path, digest);
   }
   const std::vector<ManifestFile>& files() const { return files_; }
@@ -119,7 +121,8 @@ class FolderWriter {
     files_.push_back({path, digest.sha256, digest.size});
     return OkStatus();
   }
-  std::filesystem::path folder_;
+  const std::filesystem::path folder_;
+  const PieceWritten& piece_written_;
   std::vector<ManifestFile> files_;
 };
 
@@ -132,9 +135,10 @@ ModelCard CardOf(const CheckpointContents& contents) {
 }
 
 StatusOr<WrittenCheckpoint> WriteInto(const std::filesystem::path& folder,
-                                      const CheckpointContents& contents) {
+                                      const CheckpointContents& contents,
+                                      const PieceWritten& piece_written) {
   RETURN_IF_ERROR(MakeFolders(folder / "trainyard"));
-  FolderWriter writer(folder);
+  FolderWriter writer(folder, piece_written);
   RETURN_IF_ERROR(writer.Tensors(kWeights, WeightTensors(contents)));
   RETURN_IF_ERROR(writer.Json("config.json", contents.model_config));
   RETURN_IF_ERROR(writer.Json("generation_config.json", GenerationConfigJson(contents.tokenizer)));
@@ -193,14 +197,15 @@ bool HasTensorOf(const SafetensorsFile& file, std::string_view prefix) {
 }  // namespace
 
 StatusOr<WrittenCheckpoint> WriteCheckpoint(const std::filesystem::path& folder,
-                                            const CheckpointContents& contents) {
+                                            const CheckpointContents& contents,
+                                            const PieceWritten& piece_written) {
   RETURN_IF_ERROR(CheckBlobKey(contents.engine));
   if (folder.has_parent_path()) RETURN_IF_ERROR(MakeFolders(folder.parent_path()));
   if (::mkdir(folder.c_str(), 0700) != 0) {
     if (errno == EEXIST) return AlreadyExists("checkpoint folder {} exists", folder.string());
     return ErrnoStatus(errno, fmt::format("cannot make folder {}", folder.string()));
   }
-  StatusOr<WrittenCheckpoint> written = WriteInto(folder, contents);
+  StatusOr<WrittenCheckpoint> written = WriteInto(folder, contents, piece_written);
   if (!written.ok()) {
     std::error_code ignored;  // what cannot be removed has no manifest, so it is never believed
     std::filesystem::remove_all(folder, ignored);

@@ -15,6 +15,7 @@
 #include "common/checkpoint_manifest.h"
 #include "common/ids.h"
 #include "common/status.h"
+#include "worker/checkpoint/hashed_file.h"
 #include "worker/checkpoint/model_folder.h"
 #include "worker/checkpoint/parameter_view.h"
 
@@ -54,7 +55,8 @@ struct WrittenCheckpoint {
 // again; a full disk is ResourceExhausted. Called by rank 0 alone; several ranks write shards
 // later.
 StatusOr<WrittenCheckpoint> WriteCheckpoint(const std::filesystem::path& folder,
-                                            const CheckpointContents& contents);
+                                            const CheckpointContents& contents,
+                                            const PieceWritten& piece_written = {});
 
 // Verifies every byte, then fills masters and moments by name. DataLoss for damage;
 // InvalidArgument naming the tensor that is missing, extra or of another shape. The parameters hold

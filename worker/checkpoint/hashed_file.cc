@@ -5,13 +5,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace trainyard::worker {
 
-StatusOr<HashedFile> HashedFile::Create(const std::filesystem::path& path) {
+StatusOr<HashedFile> HashedFile::Create(const std::filesystem::path& path,
+                                        PieceWritten piece_written) {
   UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!fd.valid()) return ErrnoStatus(errno, fmt::format("cannot create {}", path.string()));
-  return HashedFile(path, std::move(fd));
+  return HashedFile(path, std::move(fd), std::move(piece_written));
 }
 
 Status HashedFile::Write(std::string_view bytes) {
@@ -23,6 +25,7 @@ Status HashedFile::Write(std::string_view bytes) {
     RETURN_IF_ERROR(WriteAll(fd_.get(), piece, path_.string()));
     size_ += static_cast<int64_t>(piece.size());
     bytes.remove_prefix(piece.size());
+    if (piece_written_) RETURN_IF_ERROR(piece_written_());
   }
   return OkStatus();
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -17,20 +18,28 @@ struct FileDigest {
   int64_t size = 0;  // bytes
 };
 
+// Called after each piece of a file (256 KiB at most). Its error ends the writing and is returned.
+using PieceWritten = std::function<Status()>;
+
 class HashedFile {
  public:
   // The file must not exist yet. A full disk is ResourceExhausted here and in what follows.
-  static StatusOr<HashedFile> Create(const std::filesystem::path& path);
+  static StatusOr<HashedFile> Create(const std::filesystem::path& path,
+                                     PieceWritten piece_written = {});
   Status Write(std::string_view bytes);
   // Syncs the file to its disk; nothing may be written afterwards.
   StatusOr<FileDigest> Finish();
 
  private:
-  HashedFile(std::filesystem::path path, UniqueFd fd)
-      : path_(std::move(path)), fd_(std::move(fd)), hash_(std::make_unique<Sha256Stream>()) {}
+  HashedFile(std::filesystem::path path, UniqueFd fd, PieceWritten piece_written)
+      : path_(std::move(path)),
+        fd_(std::move(fd)),
+        piece_written_(std::move(piece_written)),
+        hash_(std::make_unique<Sha256Stream>()) {}
 
   std::filesystem::path path_;
   UniqueFd fd_;
+  PieceWritten piece_written_;
   std::unique_ptr<Sha256Stream> hash_;
   int64_t size_ = 0;
 };

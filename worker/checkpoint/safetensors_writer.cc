@@ -69,9 +69,10 @@ Status WriteValues(const TensorToWrite& tensor, HashedFile* file) {
 }  // namespace
 
 StatusOr<FileDigest> WriteSafetensors(const std::filesystem::path& path,
-                                      std::span<const TensorToWrite> tensors) {
+                                      std::span<const TensorToWrite> tensors,
+                                      const PieceWritten& piece_written) {
   ASSIGN_OR_RETURN(const std::string header, HeaderOf(tensors));
-  ASSIGN_OR_RETURN(HashedFile file, HashedFile::Create(path));
+  ASSIGN_OR_RETURN(HashedFile file, HashedFile::Create(path, piece_written));
   const uint64_t length = header.size();
   RETURN_IF_ERROR(file.Write(BytesOf(std::span<const uint64_t>(&length, 1))));
   RETURN_IF_ERROR(file.Write(header));

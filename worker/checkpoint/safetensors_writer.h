@@ -25,6 +25,7 @@ struct TensorToWrite {
 // another dtype; ResourceExhausted when the disk is full (what was written stays for the caller to
 // remove).
 StatusOr<FileDigest> WriteSafetensors(const std::filesystem::path& path,
-                                      std::span<const TensorToWrite> tensors);
+                                      std::span<const TensorToWrite> tensors,
+                                      const PieceWritten& piece_written = {});
 
 }  // namespace trainyard::worker

@@ -3,6 +3,8 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <exception>
+#include <new>
 #include <utility>
 
 #include "common/files.h"
@@ -23,20 +25,47 @@ StatusOr<std::filesystem::path> FolderOf(const RankContext& context, const std::
 
 // The reason a full disk has here; elsewhere ResourceExhausted is memory.
 Status WithDiskReason(Status status) {
-  if (status.code() != StatusCode::kResourceExhausted) return status;
+  if (status.code() != StatusCode::kResourceExhausted || ReasonOf(status) == kOutOfMemory) {
+    return status;
+  }
   return WithReason(std::move(status), kDiskFull);
 }
 
 StatusOr<link::WrittenCheckpoint> Write(const RankContext& context,
-                                        const CheckpointContents& contents) {
+                                        const CheckpointContents& contents,
+                                        const PieceWritten& piece_written) {
   const std::string key = CheckpointKey(context, contents.state.step);
   ASSIGN_OR_RETURN(const std::filesystem::path folder, FolderOf(context, key));
   RETURN_IF_ERROR(MakeFolders(folder.parent_path()));
-  ASSIGN_OR_RETURN(const WrittenCheckpoint written, WriteCheckpoint(folder, contents));
+  ASSIGN_OR_RETURN(const WrittenCheckpoint written,
+                   WriteCheckpoint(folder, contents, piece_written));
   return link::WrittenCheckpoint{.step = contents.state.step,
                                  .key = key,
                                  .manifest_digest = written.manifest_digest,
                                  .size_bytes = written.total_bytes};
+}
+
+// What a library throws must not leave: the caller may be a thread of its own.
+StatusOr<link::WrittenCheckpoint> WriteCaught(const RankContext& context,
+                                              const CheckpointContents& contents,
+                                              const PieceWritten& piece_written) {
+  try {
+    return Write(context, contents, piece_written);
+  } catch (const std::bad_alloc&) {
+    return WithReason(ResourceExhausted("out of memory"), kOutOfMemory);
+  } catch (const std::exception& error) {
+    return Internal("a library failed: {}", error.what());
+  }
+}
+
+Status TellFailure(const RankContext& context, int64_t step, const Status& error) {
+  const std::string what =
+      fmt::format("the checkpoint of step {} is not written: {}", step, MessageOf(error));
+  spdlog::error("step={} {}", step, what);
+  if (ReasonOf(error) == kStopped) return error;
+  context.link->ReportCheckpointFailure({.step = step, .message = what});
+  context.link->Event("CHECKPOINT_FAILED", what);
+  return WithDiskReason(error);
 }
 
 }  // namespace
@@ -46,23 +75,18 @@ std::string CheckpointKey(const RankContext& context, int64_t step) {
                      CheckpointFolderName(step, context.attempt));
 }
 
-Status SaveCheckpoint(const RankContext& context, Engine& engine, CheckpointContents contents) {
-  context.link->SetPhase(link::Phase::kSaving);
+Status SaveCheckpoint(const RankContext& context, const CheckpointContents& contents,
+                      const std::function<void()>& piece_written) {
   const int64_t step = contents.state.step;
   const absl::Duration begin = context.clock->Elapsed();
-  contents.parameters = engine.Parameters();
-  contents.model_config = ModelConfigToJson(engine.config());
-  const StatusOr<link::WrittenCheckpoint> written = Write(context, contents);
-  if (!written.ok()) {
-    const std::string what = fmt::format("the checkpoint of step {} is not written: {}", step,
-                                         MessageOf(written.status()));
-    spdlog::error("step={} {}", step, what);
-    context.link->ReportCheckpointFailure({.step = step, .message = what});
-    context.link->Event("CHECKPOINT_FAILED", what);
-    return WithDiskReason(written.status());
-  }
+  const StatusOr<link::WrittenCheckpoint> written = WriteCaught(context, contents, [&]() -> Status {
+    if (context.link->stop() == link::StopMode::kNow) return StopRequested("it was written");
+    if (piece_written) piece_written();
+    return OkStatus();
+  });
+  if (!written.ok()) return TellFailure(context, step, written.status());
   const double seconds = absl::ToDoubleSeconds(context.clock->Elapsed() - begin);
-  context.link->Metrics(step, {{"step_phase_seconds/checkpoint", seconds}});
+  context.link->Metrics(step, {{"checkpoint_seconds", seconds}});
   spdlog::info("step={} checkpoint={} megabytes={:.1f} seconds={:.2f}", step, written->key,
                static_cast<double>(written->size_bytes) / 1e6, seconds);
   context.link->ReportCheckpoint(*written);

@@ -2,6 +2,7 @@
 // 0, read by every rank. One counts only once the coordinator has recorded it.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "common/status.h"
@@ -14,10 +15,11 @@ namespace trainyard::worker {
 // "checkpoints/shakespeare-x7k2q/step-00000400-a3".
 std::string CheckpointKey(const RankContext& context, int64_t step);
 
-// Writes the engine's state and `contents` (whose parameters and model_config are filled in here),
-// and tells the link and the log how it went. After an error nothing is left of it; a full disk has
-// the reason DISK_FULL.
-Status SaveCheckpoint(const RankContext& context, Engine& engine, CheckpointContents contents);
+// Writes `contents`, and tells the link and the log how it went. After an error nothing is left of
+// it; a full disk has the reason DISK_FULL. Told to stop now, it stops between two pieces, with the
+// reason STOPPED. `piece_written` may be empty.
+Status SaveCheckpoint(const RankContext& context, const CheckpointContents& contents,
+                      const std::function<void()>& piece_written);
 
 // Verifies every byte of the checkpoint, then fills the engine. Damage of any kind has the reason
 // CHECKPOINT_DAMAGED and names the file. InvalidArgument when it is of other data or of another

@@ -8,16 +8,17 @@
 #include <optional>
 #include <utility>
 
-#include "common/crc32c.h"
 #include "common/files.h"
 #include "common/job_spec/json.h"
 #include "worker/data/evaluation_rows.h"
+#include "worker/loop/checkpoint_writer.h"
 #include "worker/loop/checkpoints.h"
 #include "worker/loop/evaluate.h"
 #include "worker/loop/job_model.h"
 #include "worker/loop/join_peers.h"
 #include "worker/loop/outcome.h"
 #include "worker/loop/prepare_phase.h"
+#include "worker/loop/replicas.h"
 #include "worker/loop/step_clock.h"
 #include "worker/loop/step_log.h"
 #include "worker/loop/timed_collective.h"
@@ -49,16 +50,18 @@ class Pretraining {
         link_(*context.link),
         data_(data),
         collective_(collective),
-        step_clock_(context.clock) {}
+        step_clock_(context.clock),
+        writer_(&context) {}
 
   // Makes or resumes everything that the steps need.
   Status Open();
-  // Steps until the last one, or until somebody wants to stop.
+  // Steps until the last one, or until somebody wants to stop, and all checkpoints.
   StatusOr<link::Outcome> Run();
   // Whether this process has done a step.
   bool has_stepped() const { return has_stepped_; }
 
  private:
+  StatusOr<link::Outcome> Steps();
   StatusOr<StepReport> Step();
   Status SumOverRanks(StepSums& sums);
   UpdateOptions UpdateAt(double learning_rate) const;
@@ -66,10 +69,11 @@ class Pretraining {
   Status LogStep(const StepReport& report, absl::Duration took);
   Status EvaluateNow();
   Status Resume();
-  // Replicas that differ by a bit are a bug or a broken machine: better to fail than to save.
-  Status CompareReplicas();
+  StatusOr<CheckpointContents> Contents();
+  // Rank 0 begins to write one of this step, beside the steps that follow.
+  Status CheckpointBeside();
   // Rank 0 writes one of this step, unless it is there already.
-  Status Checkpoint();
+  Status CheckpointNow();
   // Written and recorded.
   Status CheckpointForGood();
   StatusOr<link::Outcome> StopHere();
@@ -91,10 +95,11 @@ class Pretraining {
   Schedule schedule_;
   Progress progress_;
   bool has_stepped_ = false;
-  int64_t saved_step_ = -1;  // of the newest checkpoint written or resumed from
+  int64_t resumed_step_ = -1;  // there is a checkpoint of it
 
   StepClock step_clock_;
   std::optional<StepLog> step_log_;
+  CheckpointWriter writer_;
 };
 
 // -------------------------------------------------------------------------------------- the step
@@ -139,6 +144,12 @@ StatusOr<StepReport> Pretraining::Step() {
 }
 
 StatusOr<link::Outcome> Pretraining::Run() {
+  StatusOr<link::Outcome> outcome = Steps();
+  writer_.Wait(progress_.step);  // after an error: what is being written may still count
+  return outcome;
+}
+
+StatusOr<link::Outcome> Pretraining::Steps() {
   while (progress_.step < spec_.train.max_steps) {
     link_.SetPhase(Phase::kTraining);
     const absl::Duration begin = context_.clock->Elapsed();
@@ -152,11 +163,13 @@ StatusOr<link::Outcome> Pretraining::Run() {
     }
     if (last || Due(spec_.evaluation.eval_steps)) RETURN_IF_ERROR(EvaluateNow());
     if (last || !Due(spec_.checkpoint.save_steps)) continue;
-    RETURN_IF_ERROR(CompareReplicas());
+    RETURN_IF_ERROR(
+        CompareReplicas(*engine_, collective_, context_.collective_timeout, progress_.step));
     // One that cannot be written is told, and the job goes on: earlier ones are intact.
-    Checkpoint().IgnoreError();
+    CheckpointBeside().IgnoreError();
   }
-  RETURN_IF_ERROR(CompareReplicas());
+  RETURN_IF_ERROR(
+      CompareReplicas(*engine_, collective_, context_.collective_timeout, progress_.step));
   RETURN_IF_ERROR(CheckpointForGood());
   return Succeeded(fmt::format("all {} steps are done", progress_.step));
 }
@@ -257,38 +270,16 @@ TrainingState Pretraining::State() const {
           .spec_sha256 = Sha256(JobSpecToJson(spec_).dump())};
 }
 
-Status Pretraining::CompareReplicas() {
-  if (collective_ == nullptr) return OkStatus();
-  uint32_t own = 0;
-  for (const ParameterView& view : engine_->Parameters()) {
-    own = Crc32c({reinterpret_cast<const char*>(view.master),
-                  static_cast<size_t>(view.count) * sizeof(float)},
-                 own);
-  }
-  std::vector<uint32_t> all(static_cast<size_t>(context_.ranks));
-  RETURN_IF_ERROR(PeerError(collective_->AllGather(std::as_bytes(std::span(&own, 1)),
-                                                   std::as_writable_bytes(std::span(all)),
-                                                   context_.collective_timeout)));
-  spdlog::info("step={} weights_crc32c={:08x}", progress_.step, own);
-  for (size_t rank = 1; rank < all.size(); ++rank) {
-    if (all[rank] == all[0]) continue;
-    return Internal("after step {} the weights of rank {} are not those of rank 0 ({:08x}, {:08x})",
-                    progress_.step, rank, all[rank], all[0]);
-  }
-  return OkStatus();
-}
-
-Status Pretraining::Checkpoint() {
-  if (!first_rank() || saved_step_ == progress_.step) return OkStatus();
+StatusOr<CheckpointContents> Pretraining::Contents() {
   ASSIGN_OR_RETURN(const std::string end_of_text, data_.tokenizer->IdToToken(data_.end_of_text));
   const SpecialToken ends_documents{.text = end_of_text, .id = data_.end_of_text};
-  CheckpointContents contents{
+  return CheckpointContents{
       .state = State(),
       .engine = kPolicy,
-      .parameters = {},
+      .parameters = engine_->Parameters(),
       .weight_format =
           precision_ == Precision::kBfloat16 ? WeightFormat::kBfloat16 : WeightFormat::kFloat32,
-      .model_config = {},
+      .model_config = ModelConfigToJson(engine_->config()),
       .tokenizer = {.tokenizer_json = data_.tokenizer->json(),
                     .bos = ends_documents,
                     .eos = ends_documents,
@@ -296,23 +287,34 @@ Status Pretraining::Checkpoint() {
                     .max_length = spec_.train.max_length},
       .data_description = fmt::format("Pretrained on {} tokens of text from {} source(s).",
                                       loader_->tokens_per_epoch(), loader_->sources())};
-  RETURN_IF_ERROR(SaveCheckpoint(context_, *engine_, std::move(contents)));
-  saved_step_ = progress_.step;
-  return OkStatus();
+}
+
+Status Pretraining::CheckpointBeside() {
+  if (!first_rank()) return OkStatus();
+  ASSIGN_OR_RETURN(CheckpointContents contents, Contents());
+  return writer_.WriteBeside(std::move(contents));
+}
+
+Status Pretraining::CheckpointNow() {
+  const int64_t step = progress_.step;
+  if (!first_rank() || resumed_step_ == step || writer_.newest_step() == step) return OkStatus();
+  ASSIGN_OR_RETURN(const CheckpointContents contents, Contents());
+  return writer_.WriteNow(contents);
 }
 
 Status Pretraining::CheckpointForGood() {
   if (!first_rank()) return SaveForGood(context_, progress_.step, nullptr);
-  return SaveForGood(context_, progress_.step, [this] { return Checkpoint(); });
+  return SaveForGood(context_, progress_.step, [this] { return CheckpointNow(); });
 }
 
 // All ranks do this after the same step.
 StatusOr<link::Outcome> Pretraining::StopHere() {
   const std::string at =
       fmt::format("stopped after step {} of {}", progress_.step, spec_.train.max_steps);
-  RETURN_IF_ERROR(CompareReplicas());
+  RETURN_IF_ERROR(
+      CompareReplicas(*engine_, collective_, context_.collective_timeout, progress_.step));
   if (link_.agent_gone()) {
-    const Status saved = Checkpoint();
+    const Status saved = CheckpointNow();
     return Stopped(kAgentLost,
                    fmt::format("{}: no agent has dialled for too long; its checkpoint {}", at,
                                saved.ok() ? "is written" : "could not be written"));
@@ -324,8 +326,7 @@ StatusOr<link::Outcome> Pretraining::StopHere() {
                  fmt::format("{}, as asked, without a checkpoint: {}", at, MessageOf(saved)));
 }
 
-// ------------------------------------------------------------------------------------ the
-// beginning
+// --------------------------------------------------------------------------------- the beginning
 
 Status Pretraining::Open() {
   link_.SetPhase(Phase::kLoading);
@@ -348,6 +349,7 @@ Status Pretraining::Open() {
   ASSIGN_OR_RETURN(JobEngine made, CreateJobEngine(context_, data_));
   engine_ = std::move(made.engine);
   precision_ = made.precision;
+  writer_.Prepare(engine_->Parameters());
   return Resume();
 }
 
@@ -364,7 +366,7 @@ Status Pretraining::Resume() {
   progress_ = {.step = state.step,
                .skips = state.schedule.value("skips", int64_t{0}),
                .skips_in_a_row = state.schedule.value("skips_in_a_row", int64_t{0})};
-  saved_step_ = state.step;
+  resumed_step_ = state.step;
   RETURN_IF_ERROR(Beat());
   spdlog::info("step={} resumed={}", progress_.step, from->key);
   if (first_rank())

@@ -11,7 +11,8 @@
 
 namespace trainyard::worker {
 
-// A checkpoint's time is said when it is written, as "step_phase_seconds/checkpoint".
+// The time that a checkpoint stops the steps is said by its writer, as
+// "step_phase_seconds/checkpoint" (checkpoint_writer.h).
 enum class StepPhase { kData, kForwardBackward, kReduce, kUpdate };
 inline constexpr size_t kStepPhases = 4;
 // As in the metric "step_phase_seconds/<name>".

@@ -14,6 +14,7 @@
 #include "common/rng.h"
 #include "tests/support/status_matchers.h"
 #include "worker/checkpoint/float_formats.h"
+#include "worker/checkpoint/snapshot.h"
 
 namespace trainyard::worker {
 namespace {
@@ -290,6 +291,56 @@ TEST_F(CheckpointTest, LeavesNothingBehindOnAFullDisk) {
   });
   if (result == 77) GTEST_SKIP() << "needs the right to mount a tmpfs";
   EXPECT_EQ(result, 0);
+}
+
+TEST_F(CheckpointTest, ASnapshotKeepsTheBitsOfItsMoment) {
+  Snapshot snapshot;
+  const float* memory = nullptr;
+  for (const int threads : {1, 2, 5}) {
+    Model model(/*seed=*/3), same(/*seed=*/3);
+    std::vector<ParameterView> views = model.Views();
+    views[1].moment1 = views[1].moment2 = nullptr;  // no optimiser updates this one
+    ASSERT_OK(snapshot.Take(views, threads));
+    for (Tensor& tensor : model.tensors) {
+      for (auto* values : {&tensor.master, &tensor.moment1, &tensor.moment2}) {
+        std::fill(values->begin(), values->end(), -1.0F);
+      }
+    }
+    const std::vector<ParameterView>& copies = snapshot.parameters();
+    ASSERT_EQ(copies.size(), 2u);
+    for (size_t i = 0; i < 2; ++i) {
+      const Tensor& tensor = same.tensors[i];
+      EXPECT_EQ(copies[i].name, tensor.view.name);
+      EXPECT_EQ(copies[i].shape, tensor.view.shape);
+      EXPECT_EQ(std::vector<float>(copies[i].master, copies[i].master + copies[i].count),
+                tensor.master);
+    }
+    EXPECT_EQ(std::vector<float>(copies[0].moment2, copies[0].moment2 + 28),
+              same.tensors[0].moment2);
+    EXPECT_EQ(copies[1].moment1, nullptr);
+    EXPECT_EQ(copies[1].moment2, nullptr);
+    if (memory == nullptr) memory = copies[0].master;
+    EXPECT_EQ(copies[0].master, memory);  // taken once
+  }
+}
+
+TEST_F(CheckpointTest, AnErrorAfterAnyPieceEndsTheWritingAndLeavesNothing) {
+  Model model(1);
+  int pieces = 0, pieces_max = 1;
+  const PieceWritten stop = [&]() -> Status {
+    return ++pieces == pieces_max ? Cancelled("enough") : OkStatus();
+  };
+  const std::filesystem::path folder = home_ / "given-up";
+  while (true) {
+    pieces = 0;
+    const auto written = WriteCheckpoint(folder, Contents(model), stop);
+    if (written.ok()) break;
+    EXPECT_THAT(written, StatusIs(StatusCode::kCancelled, HasSubstr("enough")));
+    EXPECT_EQ(pieces, pieces_max);
+    EXPECT_FALSE(std::filesystem::exists(folder));
+    ++pieces_max;
+  }
+  EXPECT_GT(pieces_max, 8);  // one for each file at least
 }
 
 TEST(Manifest, RefusesPathsThatLeaveTheFolder) {
