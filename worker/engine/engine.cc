@@ -19,8 +19,10 @@
 #include "worker/model/transformer.h"
 #include "worker/ops/cpu_kernels.h"
 #include "worker/ops/head.h"
+#include "worker/ops/products.h"
 #include "worker/optim/adamw.h"
 #include "worker/optim/gradient_norm.h"
+#include "worker/optim/muon.h"
 
 namespace trainyard::worker {
 namespace {
@@ -91,6 +93,10 @@ class TorchEngine final : public Engine {
   // The gradient's length, or the first tensor that is not finite.
   UpdateReport MeasureGradient() const;
   void Apply(const UpdateOptions& options, double gradient_scale);
+  void ApplyAdamW(const ParameterSpec& spec, const UpdateOptions& options, double gradient_scale);
+  void ApplyMuon(const UpdateOptions& options, double gradient_scale);
+  // The matrices of one linear layer, whose momentum is moment1.
+  void AddMuonMatrices(const ParameterSpec& spec, std::vector<MuonMatrix>* matrices) const;
   Tensor NextLogits(std::span<const int32_t> tokens, KvCache& cache) const;
 
   const ModelConfig config_;
@@ -225,18 +231,52 @@ UpdateReport TorchEngine::MeasureGradient() const {
 
 void TorchEngine::Apply(const UpdateOptions& options, double gradient_scale) {
   ++update_count_;
+  const bool muon = options.optimiser == Optimiser::kMuon;
   for (const ParameterSpec& spec : layout_) {
-    const AdamW adamw{.learning_rate = options.learning_rate,
-                      .beta1 = options.beta1,
-                      .beta2 = options.beta2,
-                      .epsilon = options.epsilon,
-                      .weight_decay = spec.decays() ? options.weight_decay : 0.0,
-                      .gradient_scale = gradient_scale,
-                      .update = update_count_};
-    AdamWUpdate(adamw, SpanOf(masters_, spec), SpanOf(gradients_, spec), SpanOf(moment1_, spec),
-                SpanOf(moment2_, spec));
+    if (!muon || spec.projections.empty()) ApplyAdamW(spec, options, gradient_scale);
   }
+  if (muon) ApplyMuon(options, gradient_scale);
   if (options_.precision == Precision::kBfloat16) weights_.copy_(masters_);
+}
+
+void TorchEngine::ApplyAdamW(const ParameterSpec& spec, const UpdateOptions& options,
+                             double gradient_scale) {
+  const AdamW adamw{.learning_rate = options.learning_rate,
+                    .beta1 = options.beta1,
+                    .beta2 = options.beta2,
+                    .epsilon = options.epsilon,
+                    .weight_decay = spec.decays() ? options.weight_decay : 0.0,
+                    .gradient_scale = gradient_scale,
+                    .update = update_count_};
+  AdamWUpdate(adamw, SpanOf(masters_, spec), SpanOf(gradients_, spec), SpanOf(moment1_, spec),
+              SpanOf(moment2_, spec));
+}
+
+void TorchEngine::ApplyMuon(const UpdateOptions& options, double gradient_scale) {
+  std::vector<MuonMatrix> matrices;
+  for (const ParameterSpec& spec : layout_) AddMuonMatrices(spec, &matrices);
+  MuonUpdate({.learning_rate = options.learning_rate,
+              .momentum = options.muon_momentum,
+              .weight_decay = options.weight_decay,
+              .gradient_scale = gradient_scale,
+              .bfloat16 = HasBfloat16Products()},
+             matrices);
+}
+
+void TorchEngine::AddMuonMatrices(const ParameterSpec& spec,
+                                  std::vector<MuonMatrix>* matrices) const {
+  const int64_t width = spec.shape.back();
+  int64_t begin = 0;  // of the next projection, in outputs
+  for (const int64_t outputs : spec.projections) {
+    const int64_t first = spec.is_in_out ? begin : begin * width;
+    matrices->push_back({.master = SpanOf(masters_, spec).data() + first,
+                         .gradient = SpanOf(gradients_, spec).data() + first,
+                         .momentum = SpanOf(moment1_, spec).data() + first,
+                         .rows = spec.is_in_out ? spec.shape[0] : outputs,
+                         .columns = spec.is_in_out ? outputs : width,
+                         .stride = width});
+    begin += outputs;
+  }
 }
 
 std::vector<ParameterView> TorchEngine::Parameters() {

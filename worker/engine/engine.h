@@ -44,11 +44,16 @@ struct StepLoss {
   int64_t targets = 0;
 };
 
+// kMuon: Muon for the linear layers of blocks, AdamW for all else, with one learning rate.
+enum class Optimiser { kAdamW, kMuon };
+
 struct UpdateOptions {
+  Optimiser optimiser = Optimiser::kAdamW;
   double learning_rate = 0;
   double beta1 = 0.9;
   double beta2 = 0.95;
   double epsilon = 1e-8;
+  double muon_momentum = 0.95;
   double weight_decay = 0;   // applied to tensors of two or more dims
   double max_grad_norm = 0;  // 0: no clipping
   absl::Duration timeout = absl::Seconds(600);

@@ -18,7 +18,11 @@ class LayoutWriter {
   void Add(std::string name, std::vector<int64_t> shape, Init init) {
     int64_t count = 1;
     for (const int64_t dim : shape) count *= dim;
-    specs_.push_back({std::move(name), std::move(shape), init, next_, count});
+    specs_.push_back({.name = std::move(name),
+                      .shape = std::move(shape),
+                      .init = init,
+                      .first = next_,
+                      .count = count});
     next_ += count;
   }
   void AddNorm(const std::string& name) {
@@ -31,11 +35,19 @@ class LayoutWriter {
     for (const auto& [name, out] : out_of_name) {
       const auto shape = names_.linear_is_in_out ? std::vector{in, out} : std::vector{out, in};
       Add(name + ".weight", shape, init);
+      specs_.back().projections = {out};
+      specs_.back().is_in_out = names_.linear_is_in_out;
     }
     if (!config_.biases) return;
     for (const auto& [name, out] : out_of_name) Add(name + ".bias", {out}, Init::kZero);
   }
   void AddBlock(int64_t layer);
+  // The weight of a linear layer that was just added.
+  ParameterSpec& PackedWeight(const std::string& name) {
+    ParameterSpec& spec = specs_[specs_.size() - (config_.biases ? 2 : 1)];
+    REQUIRE(spec.name == name + ".weight");
+    return spec;
+  }
 
   std::vector<ParameterSpec> specs_;
 
@@ -54,6 +66,7 @@ void LayoutWriter::AddBlock(int64_t layer) {
   AddNorm(in_block(names_.attention_norm));
   if (names_.qkv.size() == 1) {
     AddLinears({{in_block(names_.qkv[0]), q_width + 2 * kv_width}}, width, Init::kNormal);
+    PackedWeight(in_block(names_.qkv[0])).projections = {q_width, kv_width, kv_width};
   } else {
     AddLinears({{in_block(names_.qkv[0]), q_width},
                 {in_block(names_.qkv[1]), kv_width},

@@ -49,6 +49,22 @@ TEST(Layout, OfGpt2HasHuggingFacesNamesAndConv1dShapes) {
   EXPECT_THAT(layout[4].shape, ElementsAre(24, 72));
 }
 
+TEST(Layout, TellsTheOptimiserWhatIsAMatrix) {
+  for (const ModelConfig& config : {TinyLlama(), TinyGpt2()}) {
+    for (const ParameterSpec& spec : ParameterLayout(OneLayer(config))) {
+      const bool in_block = spec.name.find("layers.0.") != std::string::npos ||
+                            spec.name.find("h.0.") != std::string::npos;
+      EXPECT_EQ(!spec.projections.empty(), in_block && spec.shape.size() == 2) << spec.name;
+    }
+  }
+  const auto llama = ParameterLayout(OneLayer(TinyLlama()));
+  EXPECT_THAT(llama[3].projections, ElementsAre(12));  // k_proj of 2 heads, [12, 24]
+  EXPECT_FALSE(llama[3].is_in_out);
+  const auto gpt2 = ParameterLayout(OneLayer(TinyGpt2()));
+  EXPECT_THAT(gpt2[4].projections, ElementsAre(24, 24, 24));  // c_attn packs q, k, v
+  EXPECT_TRUE(gpt2[4].is_in_out);
+}
+
 TEST(Layout, IsDenseAndListsATiedHeadOnce) {
   ModelConfig config = *WithFamily(TinyLlama());
   const int64_t untied = config.parameter_count();
