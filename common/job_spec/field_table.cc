@@ -116,9 +116,13 @@ std::vector<Field> TrainFields() {
                                       .max = 1e9,
                                       .aliases = {{"num_decay_steps"}}}),
       Value<&TrainSpec::optim>({.name = "optim",
-                                .doc = "the optimiser",
-                                .cost = "adamw keeps 8 bytes per parameter",
-                                .allowed = {"adamw"},
+                                .doc =
+                                    "the optimiser; muon: Muon for the matrices of blocks, whose "
+                                    "steps are scaled so that a learning_rate and a "
+                                    "weight_decay found for adamw hold, adamw for all else",
+                                .cost = "both keep 8 bytes per parameter; a step of muon takes "
+                                        "longer",
+                                .allowed = {"adamw", "muon"},
                                 .value_aliases = {{"adamw_torch", "adamw"},
                                                   {"adamw_torch_fused", "adamw"},
                                                   {"adamw_hf", "adamw"}},
@@ -142,6 +146,12 @@ std::vector<Field> TrainFields() {
                                        .max = 1,
                                        .above = true,
                                        .aliases = {{"adam_eps"}}}),
+      Value<&TrainSpec::muon_momentum>({.name = "muon_momentum",
+                                        .doc = "muon: decay of the momentum, with Nesterov's look "
+                                               "ahead",
+                                        .cost = "none",
+                                        .min = 0,
+                                        .max = 0.99999}),
       Value<&TrainSpec::weight_decay>(
           {.name = "weight_decay",
            .doc = "decoupled; matrices only, norms and biases are not decayed",

@@ -59,11 +59,12 @@ struct TrainSpec {
   double min_lr_ratio = 0.1;                 // cosine and linear end at this share of the peak
   std::string lr_scheduler_type = "cosine";  // cosine | linear | constant | warmup_stable_decay
   int64_t warmup_steps = 0;
-  int64_t decay_steps = 0;  // warmup_stable_decay: length of the final decay
-  std::string optim = "adamw";
+  int64_t decay_steps = 0;      // warmup_stable_decay: length of the final decay
+  std::string optim = "adamw";  // adamw | muon (matrices of blocks; adamw for all else)
   double adam_beta1 = 0.9;
   double adam_beta2 = 0.95;
   double adam_epsilon = 1e-8;
+  double muon_momentum = 0.95;
   double weight_decay = 0.1;   // matrices only; norms and biases are not decayed
   double max_grad_norm = 1.0;  // 0: no clipping
   std::string precision =

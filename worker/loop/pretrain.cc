@@ -22,6 +22,7 @@
 #include "worker/loop/step_clock.h"
 #include "worker/loop/step_log.h"
 #include "worker/loop/timed_collective.h"
+#include "worker/loop/update_options.h"
 #include "worker/objective/cross_entropy.h"
 #include "worker/optim/schedule.h"
 
@@ -64,7 +65,6 @@ class Pretraining {
   StatusOr<link::Outcome> Steps();
   StatusOr<StepReport> Step();
   Status SumOverRanks(StepSums& sums);
-  UpdateOptions UpdateAt(double learning_rate) const;
   Status CountSkip(const StepReport& report);
   Status LogStep(const StepReport& report, absl::Duration took);
   Status EvaluateNow();
@@ -93,6 +93,7 @@ class Pretraining {
   std::optional<Loader> loader_;
   std::optional<EvaluationRows> validation_;
   Schedule schedule_;
+  UpdateOptions update_options_;  // of the step in progress
   Progress progress_;
   bool has_stepped_ = false;
   int64_t resumed_step_ = -1;  // there is a checkpoint of it
@@ -133,7 +134,8 @@ StatusOr<StepReport> Pretraining::Step() {
   step_clock_.Enter(StepPhase::kUpdate);
   if (collective_ != nullptr) collective_->Take();
   report.learning_rate = schedule_.LearningRate(step);
-  ASSIGN_OR_RETURN(report.update, engine_->Update(UpdateAt(report.learning_rate), collective_));
+  update_options_.learning_rate = report.learning_rate;
+  ASSIGN_OR_RETURN(report.update, engine_->Update(update_options_, collective_));
   if (collective_ != nullptr) {
     step_clock_.Move(StepPhase::kUpdate, StepPhase::kReduce, collective_->Take());
   }
@@ -186,16 +188,6 @@ Status Pretraining::SumOverRanks(StepSums& sums) {
   sums.stop_requested = flags[1];
   sums.agents_gone = flags[2];
   return OkStatus();
-}
-
-UpdateOptions Pretraining::UpdateAt(double learning_rate) const {
-  return {.learning_rate = learning_rate,
-          .beta1 = spec_.train.adam_beta1,
-          .beta2 = spec_.train.adam_beta2,
-          .epsilon = spec_.train.adam_epsilon,
-          .weight_decay = spec_.train.weight_decay,
-          .max_grad_norm = spec_.train.max_grad_norm,
-          .timeout = context_.collective_timeout};
 }
 
 Status Pretraining::Beat() {
@@ -264,7 +256,9 @@ TrainingState Pretraining::State() const {
           .step = progress_.step,
           .update_count = engine_->update_count(),
           .loader = {{"step", progress_.step}},
-          .schedule = {{"skips", progress_.skips}, {"skips_in_a_row", progress_.skips_in_a_row}},
+          .schedule = {{"skips", progress_.skips},
+                       {"skips_in_a_row", progress_.skips_in_a_row},
+                       {"optim", spec_.train.optim}},
           .data_sha256 = loader_->digest(),
           .tokenizer_sha256 = Sha256(data_.tokenizer->json()),
           .spec_sha256 = Sha256(JobSpecToJson(spec_).dump())};
@@ -336,6 +330,8 @@ Status Pretraining::Open() {
   schedule_.warmup_steps = spec_.train.warmup_steps;
   schedule_.decay_steps = spec_.train.decay_steps;
   schedule_.max_steps = spec_.train.max_steps;
+  ASSIGN_OR_RETURN(update_options_, UpdateOptionsOf(spec_.train));
+  update_options_.timeout = context_.collective_timeout;
 
   ASSIGN_OR_RETURN(
       loader_, Loader::Create(data_.train, {.seed = static_cast<uint64_t>(spec_.train.seed),
@@ -358,6 +354,9 @@ Status Pretraining::Resume() {
   if (!from.has_value()) return OkStatus();
   ASSIGN_OR_RETURN(const TrainingState state,
                    LoadCheckpoint(context_, *from, kPolicy, *engine_, State()));
+  // A checkpoint that does not say is older than the choice.
+  RETURN_IF_ERROR(
+      CheckOptimiserOf(from->key, state.schedule.value("optim", "adamw"), spec_.train.optim));
   if (state.step > spec_.train.max_steps) {
     return WithField(InvalidArgument("train.max_steps is {}, but checkpoint {} is of step {}",
                                      spec_.train.max_steps, from->key, state.step),

@@ -197,6 +197,46 @@ TEST(ByHand, KilledWhileACheckpointIsWrittenBelievesItOnlyIfItWasRecorded) {
   EXPECT_EQ(whole, killed);
 }
 
+const std::vector<std::string> kMuon = {"--set", "train.optim=muon"};
+
+TEST(ByHand, MuonLearnsMoreThanAdamWInAsManySteps) {
+  const TinyJob job;
+  std::map<std::string, double> loss;
+  for (const char* optim : {"adamw", "muon"}) {
+    std::string output;
+    ASSERT_OK_AND_ASSIGN(
+        const int code,
+        job.Run(optim,
+                {"--set", std::string("train.optim=") + optim, "--set", "train.max_steps=60",
+                 "--set", "checkpoint.save_steps=0", "--set", "evaluation.eval_steps=0"},
+                &output));
+    ASSERT_EQ(code, 0) << output;
+    loss[optim] = job.Metric(optim, "eval_loss").at(60);
+  }
+  EXPECT_LT(loss.at("muon"), loss.at("adamw"));
+}
+
+TEST(ByHand, MuonGoesOnToTheSameBitsAndNotAsAdamW) {
+  const TinyJob job;
+  ASSERT_OK_AND_ASSIGN(int code, job.Run("whole", kMuon));
+  ASSERT_EQ(code, 0);
+  ASSERT_OK_AND_ASSIGN(Process process, job.Start("parts", kMuon));
+  // By then the checkpoint of step 4 is written and recorded.
+  ASSERT_TRUE(process.ReadUntil("step=8 copied"));
+  process.Signal(SIGKILL);
+  ASSERT_OK(process.Wait());
+  std::string output;
+  ASSERT_OK_AND_ASSIGN(code, job.Run("parts", {"--resume"}, &output));
+  EXPECT_EQ(code, kExitFailed);
+  EXPECT_THAT(output,
+              ContainsRegex("train.optim is adamw, but checkpoint .* was written with muon"));
+  ASSERT_OK_AND_ASSIGN(code, job.Run("parts", {"--resume", kMuon[0], kMuon[1]}, &output));
+  ASSERT_EQ(code, 0) << output;
+  ASSERT_OK_AND_ASSIGN(const std::string whole, job.WeightsOf("whole", 12));
+  ASSERT_OK_AND_ASSIGN(const std::string parts, job.WeightsOf("parts", 12));
+  EXPECT_EQ(whole, parts);
+}
+
 TEST(ByHand, RefusesADamagedCheckpointByNameAndUsesTheOneBefore) {
   const TinyJob job;
   ASSERT_OK_AND_ASSIGN(int code, job.Run("out"));

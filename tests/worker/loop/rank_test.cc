@@ -99,6 +99,22 @@ TEST_F(Ranks, TwoHaveTheSameBitsAndTheCurveOfOne) {
   EXPECT_GT(agent.Metric("step_phase_seconds/reduce").at(12), 0);
 }
 
+TEST_F(Ranks, TwoHaveTheSameBitsWithMuonAndItsCurveOfOne) {
+  ScriptedAgent agent(Attempt(2, {"train.optim=muon", "train.precision=fp32"}));
+  ASSERT_OK(agent.Start());
+  ExpectEnd(agent, 0, OutcomeKind::kSucceeded, "");
+  ExpectEnd(agent, 1, OutcomeKind::kSucceeded, "");
+  const auto weights_0 = LinesWith(agent.process(0).output(), "weights_crc32c=");
+  EXPECT_EQ(weights_0.size(), 3u);
+  EXPECT_EQ(weights_0, LinesWith(agent.process(1).output(), "weights_crc32c="));
+
+  ASSERT_OK_AND_ASSIGN(const int code, job_.Run("alone", {"--set", "train.optim=muon"}));
+  ASSERT_EQ(code, 0);
+  for (const auto& [step, value] : job_.Metric("alone", "loss")) {
+    EXPECT_NEAR(agent.Metric("loss").at(step), value, 2e-3 * value) << "at step " << step;
+  }
+}
+
 TEST_F(Ranks, SucceedOnlyOnceTheLastCheckpointIsRecorded) {
   AttemptOptions options = Attempt(1);
   options.record_checkpoints = false;
