@@ -199,21 +199,17 @@ TEST(ByHand, KilledWhileACheckpointIsWrittenBelievesItOnlyIfItWasRecorded) {
 
 const std::vector<std::string> kMuon = {"--set", "train.optim=muon"};
 
-TEST(ByHand, MuonLearnsMoreThanAdamWInAsManySteps) {
+// Which of the two optimisers needs fewer steps is bench/muon.py's to say.
+TEST(ByHand, MuonLearnsMoreThanHowOftenEachTokenOccurs) {
   const TinyJob job;
-  std::map<std::string, double> loss;
-  for (const char* optim : {"adamw", "muon"}) {
-    std::string output;
-    ASSERT_OK_AND_ASSIGN(
-        const int code,
-        job.Run(optim,
-                {"--set", std::string("train.optim=") + optim, "--set", "train.max_steps=60",
-                 "--set", "checkpoint.save_steps=0", "--set", "evaluation.eval_steps=0"},
-                &output));
-    ASSERT_EQ(code, 0) << output;
-    loss[optim] = job.Metric(optim, "eval_loss").at(60);
-  }
-  EXPECT_LT(loss.at("muon"), loss.at("adamw"));
+  std::string output;
+  ASSERT_OK_AND_ASSIGN(const int code,
+                       job.Run("out",
+                               {"--set", "train.optim=muon", "--set", "train.max_steps=60", "--set",
+                                "checkpoint.save_steps=0"},
+                               &output));
+  ASSERT_EQ(code, 0) << output;
+  EXPECT_LT(job.Metric("out", "eval_loss").at(60), 0.7 * UnigramNats(job.Out("out")));
 }
 
 TEST(ByHand, MuonGoesOnToTheSameBitsAndNotAsAdamW) {
