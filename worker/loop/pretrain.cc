@@ -180,8 +180,7 @@ Status Pretraining::SumOverRanks(StepSums& sums) {
   if (collective_ == nullptr) return OkStatus();
   std::vector<double> all = sums.loss_of_rank;
   all.insert(all.end(), {sums.matches, sums.stop_requested, sums.agents_gone});
-  RETURN_IF_ERROR(
-      PeerError(collective_->AllReduceSum(std::span<double>(all), context_.collective_timeout)));
+  RETURN_IF_ERROR(collective_->AllReduceSum(std::span<double>(all), context_.collective_timeout));
   const auto flags = all.begin() + context_.ranks;
   sums.loss_of_rank.assign(all.begin(), flags);
   sums.matches = flags[0];

@@ -1,8 +1,10 @@
-// A collective that knows how long its calls took: a step's time for "reduce", wherever in the step
-// the calls are made. Waiting for a slower rank is part of it.
+// A loop's collective. It knows how long its calls took: a step's time for "reduce", wherever in
+// the step the calls are made (waiting for a slower rank is part of it). And its errors say why the
+// attempt ends (PeerError), whichever verb they pass through on their way out.
 #pragma once
 
 #include "common/clock.h"
+#include "worker/loop/outcome.h"
 #include "worker/parallel/collective.h"
 
 namespace trainyard::worker {
@@ -44,9 +46,9 @@ class TimedCollective final : public Collective {
   template <class Call>
   Status Timed(const Call& call) {
     const absl::Duration begin = clock_->Elapsed();
-    Status status = call();
+    const Status status = call();
     spent_ += clock_->Elapsed() - begin;
-    return status;
+    return PeerError(status);
   }
 
   Collective* const inner_;
