@@ -13,16 +13,12 @@
 
 #include "common/rng.h"
 #include "worker/engine/batch_check.h"
+#include "worker/engine/flat_parameters.h"
 #include "worker/engine/sampling.h"
-#include "worker/model/fresh_weights.h"
-#include "worker/model/layout.h"
 #include "worker/model/transformer.h"
 #include "worker/ops/cpu_kernels.h"
 #include "worker/ops/head.h"
-#include "worker/ops/products.h"
-#include "worker/optim/adamw.h"
 #include "worker/optim/gradient_norm.h"
-#include "worker/optim/muon.h"
 
 namespace trainyard::worker {
 namespace {
@@ -44,28 +40,28 @@ struct Trained {
   }
 };
 
-Trained TrainedOf(const Batch& batch) {
+Trained TrainedOf(const Batch& batch, at::Device device) {
   std::vector<int64_t> rows, targets;
   for (size_t i = 0; i < batch.target_ids_T.size(); ++i) {
     if (batch.target_ids_T[i] == kNoTarget) continue;
     rows.push_back(static_cast<int64_t>(i));
     targets.push_back(batch.target_ids_T[i]);
   }
-  Trained trained{.target_N = at::tensor(targets, at::kLong), .row_N = {}};
-  if (rows.size() < batch.target_ids_T.size()) trained.row_N = at::tensor(rows, at::kLong);
+  Trained trained{.target_N = ToDevice(at::tensor(targets, at::kLong), device), .row_N = {}};
+  if (rows.size() < batch.target_ids_T.size()) {
+    trained.row_N = ToDevice(at::tensor(rows, at::kLong), device);
+  }
   return trained;
 }
 
 std::vector<float> ToVector(const Tensor& x_N) {
-  const Tensor flat = x_N.to(at::kFloat).contiguous();
+  const Tensor flat = x_N.to(at::kCPU, at::kFloat).contiguous();
   const float* data = flat.const_data_ptr<float>();
   return {data, data + flat.numel()};
 }
 
-Tensor FromVector(const std::vector<float>& values) { return at::tensor(values, at::kFloat); }
-
-std::span<float> SpanOf(const Tensor& flat, const ParameterSpec& spec) {
-  return {flat.mutable_data_ptr<float>() + spec.first, static_cast<size_t>(spec.count)};
+Tensor FromVector(const std::vector<float>& values, at::Device device) {
+  return ToDevice(at::tensor(values, at::kFloat), device);
 }
 
 class TorchEngine final : public Engine {
@@ -78,7 +74,7 @@ class TorchEngine final : public Engine {
   StatusOr<UpdateReport> Update(const UpdateOptions& options, Collective* collective) override;
   int64_t update_count() const override { return update_count_; }
   void set_update_count(int64_t count) override { update_count_ = count; }
-  std::vector<ParameterView> Parameters() override;
+  StatusOr<std::vector<ParameterView>> Parameters() override;
   Status WeightsChanged() override;
   Status Sample(const std::vector<int32_t>& prompt, const SampleOptions& options,
                 const std::function<bool(int32_t, float)>& on_token) override;
@@ -90,36 +86,21 @@ class TorchEngine final : public Engine {
   Result Run(const char* name, Verb verb);
 
   StatusOr<StepLoss> Learn(const Batch& batch, const TokenObjective& objective);
-  // The gradient's length, or the first tensor that is not finite.
-  UpdateReport MeasureGradient() const;
-  void Apply(const UpdateOptions& options, double gradient_scale);
-  void ApplyAdamW(const ParameterSpec& spec, const UpdateOptions& options, double gradient_scale);
-  void ApplyMuon(const UpdateOptions& options, double gradient_scale);
-  // The matrices of one linear layer, whose momentum is moment1.
-  void AddMuonMatrices(const ParameterSpec& spec, std::vector<MuonMatrix>* matrices) const;
+  at::Device device() const { return parameters_.weights().device(); }
   Tensor NextLogits(std::span<const int32_t> tokens, KvCache& cache) const;
 
   const ModelConfig config_;
   const EngineOptions options_;
-  const std::vector<ParameterSpec> layout_;
-  // Flat, in the order of layout_. In float32 the weights are the masters themselves.
-  Tensor masters_, weights_, gradients_, moment1_, moment2_;
-  std::unique_ptr<Transformer> model_;
+  FlatParameters parameters_;
+  const Transformer model_;
   int64_t update_count_ = 0;
 };
 
 TorchEngine::TorchEngine(const ModelConfig& config, const EngineOptions& options)
-    : config_(config), options_(options), layout_(ParameterLayout(config)) {
-  const int64_t count = config.parameter_count();
-  masters_ = at::empty({count}, at::kFloat);
-  gradients_ = at::zeros({count}, at::kFloat);
-  moment1_ = at::zeros({count}, at::kFloat);
-  moment2_ = at::zeros({count}, at::kFloat);
-  FillFreshWeights(config, layout_, options.seed,
-                   {masters_.mutable_data_ptr<float>(), static_cast<size_t>(count)});
-  weights_ = options.precision == Precision::kBfloat16 ? masters_.to(at::kBFloat16) : masters_;
-  model_ = std::make_unique<Transformer>(config_, layout_, weights_, gradients_);
-}
+    : config_(config),
+      options_(options),
+      parameters_(config, options),
+      model_(config, parameters_.layout(), parameters_.weights(), parameters_.gradients()) {}
 
 template <class Result, class Verb>
 Result TorchEngine::Run(const char* name, Verb verb) {
@@ -142,9 +123,9 @@ Result TorchEngine::Run(const char* name, Verb verb) {
 StatusOr<TokenOutputs> TorchEngine::Forward(const Batch& batch) {
   RETURN_IF_ERROR(CheckBatch(batch, config_));
   return Run<StatusOr<TokenOutputs>>("Forward", [&]() -> StatusOr<TokenOutputs> {
-    const Trained trained = TrainedOf(batch);
-    const Tensor hidden_ND = trained.Select(model_->Forward(batch, nullptr));
-    const HeadSignals signals = HeadForward(hidden_ND, model_->head_VD().value, trained.target_N);
+    const Trained trained = TrainedOf(batch, device());
+    const Tensor hidden_ND = trained.Select(model_.Forward(batch, nullptr));
+    const HeadSignals signals = HeadForward(hidden_ND, model_.head_VD().value, trained.target_N);
     TokenOutputs outputs{.logprob_N = ToVector(signals.logprob_N),
                          .entropy_N = ToVector(signals.entropy_N),
                          .argmax_match_N = {}};
@@ -162,23 +143,23 @@ StatusOr<StepLoss> TorchEngine::ForwardBackward(const Batch& batch,
 }
 
 StatusOr<StepLoss> TorchEngine::Learn(const Batch& batch, const TokenObjective& objective) {
-  const Trained trained = TrainedOf(batch);
+  const Trained trained = TrainedOf(batch, device());
   const int64_t targets = trained.target_N.size(0);
   if (targets == 0) return StepLoss{};
   Activations saved;
-  const Tensor hidden_ND = trained.Select(model_->Forward(batch, &saved));
-  const Parameter& head_VD = model_->head_VD();
+  const Tensor hidden_ND = trained.Select(model_.Forward(batch, &saved));
+  const Parameter& head_VD = model_.head_VD();
 
   HeadSignals signals;
   TokenGradients loss;
-  Tensor dhidden_ND;
+  // What backward needs is asked of the device before anything is read back from it.
   if (objective.coefficients_known_beforehand()) {
     const std::vector<float> unseen_N(static_cast<size_t>(targets), 0.0F);
     ASSIGN_OR_RETURN(loss, objective.Evaluate({.logprob_N = unseen_N, .entropy_N = {}}));
     HeadResult head = HeadForwardBackward(hidden_ND, head_VD.value, trained.target_N,
-                                          FromVector(loss.d_logprob_N), head_VD.gradient);
+                                          FromVector(loss.d_logprob_N, device()), head_VD.gradient);
     signals = std::move(head.signals);
-    dhidden_ND = std::move(head.dhidden_ND);
+    model_.Backward(trained.Spread(head.dhidden_ND, batch.tokens()), saved);
     const std::vector<float> logprob_N = ToVector(signals.logprob_N);
     ASSIGN_OR_RETURN(loss, objective.Evaluate({.logprob_N = logprob_N, .entropy_N = {}}));
   } else {
@@ -186,11 +167,13 @@ StatusOr<StepLoss> TorchEngine::Learn(const Batch& batch, const TokenObjective& 
     const std::vector<float> logprob_N = ToVector(signals.logprob_N);
     const std::vector<float> entropy_N = ToVector(signals.entropy_N);
     ASSIGN_OR_RETURN(loss, objective.Evaluate({.logprob_N = logprob_N, .entropy_N = entropy_N}));
-    const Tensor dentropy_N = loss.d_entropy_N.empty() ? Tensor() : FromVector(loss.d_entropy_N);
-    dhidden_ND = HeadBackward(hidden_ND, head_VD.value, trained.target_N, signals,
-                              FromVector(loss.d_logprob_N), dentropy_N, head_VD.gradient);
+    const Tensor dentropy_N =
+        loss.d_entropy_N.empty() ? Tensor() : FromVector(loss.d_entropy_N, device());
+    const Tensor dhidden_ND =
+        HeadBackward(hidden_ND, head_VD.value, trained.target_N, signals,
+                     FromVector(loss.d_logprob_N, device()), dentropy_N, head_VD.gradient);
+    model_.Backward(trained.Spread(dhidden_ND, batch.tokens()), saved);
   }
-  model_->Backward(trained.Spread(dhidden_ND, batch.tokens()), saved);
   return StepLoss{.loss_sum = loss.loss_sum,
                   .argmax_matches = signals.argmax_match_N.sum().item<int64_t>(),
                   .targets = targets};
@@ -198,104 +181,28 @@ StatusOr<StepLoss> TorchEngine::Learn(const Batch& batch, const TokenObjective& 
 
 StatusOr<UpdateReport> TorchEngine::Update(const UpdateOptions& options, Collective* collective) {
   if (collective != nullptr) {
-    RETURN_IF_ERROR(
-        collective->AllReduceSum(std::span<float>(gradients_.mutable_data_ptr<float>(),
-                                                  static_cast<size_t>(gradients_.numel())),
-                                 options.timeout));
+    RETURN_IF_ERROR(collective->AllReduceSum(parameters_.gradient_span(), options.timeout));
   }
   return Run<StatusOr<UpdateReport>>("Update", [&]() -> StatusOr<UpdateReport> {
-    const UpdateReport report = MeasureGradient();
+    const UpdateReport report = parameters_.Measure();
     if (report.skipped) {
-      gradients_.zero_();
+      parameters_.ZeroGradients();
     } else {
-      Apply(options, ClipScale(report.grad_norm, options.max_grad_norm));
+      parameters_.Apply(options, ClipScale(report.grad_norm, options.max_grad_norm),
+                        ++update_count_);
     }
     return report;
   });
 }
 
-UpdateReport TorchEngine::MeasureGradient() const {
-  UpdateReport report;
-  double squares = 0;
-  for (const ParameterSpec& spec : layout_) {
-    const double of_tensor = SumOfSquares(SpanOf(gradients_, spec));
-    if (!std::isfinite(of_tensor) && !report.skipped) {
-      report.skipped = true;
-      report.non_finite_in = spec.name;
-    }
-    squares += of_tensor;
-  }
-  report.grad_norm = std::sqrt(squares);
-  return report;
-}
-
-void TorchEngine::Apply(const UpdateOptions& options, double gradient_scale) {
-  ++update_count_;
-  const bool muon = options.optimiser == Optimiser::kMuon;
-  for (const ParameterSpec& spec : layout_) {
-    if (!muon || spec.projections.empty()) ApplyAdamW(spec, options, gradient_scale);
-  }
-  if (muon) ApplyMuon(options, gradient_scale);
-  if (options_.precision == Precision::kBfloat16) weights_.copy_(masters_);
-}
-
-void TorchEngine::ApplyAdamW(const ParameterSpec& spec, const UpdateOptions& options,
-                             double gradient_scale) {
-  const AdamW adamw{.learning_rate = options.learning_rate,
-                    .beta1 = options.beta1,
-                    .beta2 = options.beta2,
-                    .epsilon = options.epsilon,
-                    .weight_decay = spec.decays() ? options.weight_decay : 0.0,
-                    .gradient_scale = gradient_scale,
-                    .update = update_count_};
-  AdamWUpdate(adamw, SpanOf(masters_, spec), SpanOf(gradients_, spec), SpanOf(moment1_, spec),
-              SpanOf(moment2_, spec));
-}
-
-void TorchEngine::ApplyMuon(const UpdateOptions& options, double gradient_scale) {
-  std::vector<MuonMatrix> matrices;
-  for (const ParameterSpec& spec : layout_) AddMuonMatrices(spec, &matrices);
-  MuonUpdate({.learning_rate = options.learning_rate,
-              .momentum = options.muon_momentum,
-              .weight_decay = options.weight_decay,
-              .gradient_scale = gradient_scale,
-              .bfloat16 = HasBfloat16Products()},
-             matrices);
-}
-
-void TorchEngine::AddMuonMatrices(const ParameterSpec& spec,
-                                  std::vector<MuonMatrix>* matrices) const {
-  const int64_t width = spec.shape.back();
-  int64_t begin = 0;  // of the next projection, in outputs
-  for (const int64_t outputs : spec.projections) {
-    const int64_t first = spec.is_in_out ? begin : begin * width;
-    matrices->push_back({.master = SpanOf(masters_, spec).data() + first,
-                         .gradient = SpanOf(gradients_, spec).data() + first,
-                         .momentum = SpanOf(moment1_, spec).data() + first,
-                         .rows = spec.is_in_out ? spec.shape[0] : outputs,
-                         .columns = spec.is_in_out ? outputs : width,
-                         .stride = width});
-    begin += outputs;
-  }
-}
-
-std::vector<ParameterView> TorchEngine::Parameters() {
-  std::vector<ParameterView> views;
-  for (const ParameterSpec& spec : layout_) {
-    views.push_back({.name = spec.name,
-                     .shape = spec.shape,
-                     .master = SpanOf(masters_, spec).data(),
-                     .moment1 = SpanOf(moment1_, spec).data(),
-                     .moment2 = SpanOf(moment2_, spec).data(),
-                     .count = spec.count});
-  }
-  return views;
+StatusOr<std::vector<ParameterView>> TorchEngine::Parameters() {
+  return Run<StatusOr<std::vector<ParameterView>>>("Parameters",
+                                                   [&] { return parameters_.Views(); });
 }
 
 Status TorchEngine::WeightsChanged() {
-  if (options_.precision == Precision::kFloat32) return OkStatus();
   return Run<Status>("WeightsChanged", [&] {
-    weights_.copy_(masters_);
+    parameters_.ViewsChanged();
     return OkStatus();
   });
 }
@@ -304,11 +211,11 @@ Tensor TorchEngine::NextLogits(std::span<const int32_t> tokens, KvCache& cache) 
   Tensor hidden_TD;
   while (!tokens.empty()) {
     const auto chunk = tokens.first(std::min(tokens.size(), kPrefillTokens));
-    hidden_TD = model_->Decode(chunk, cache);
+    hidden_TD = model_.Decode(chunk, cache);
     tokens = tokens.subspan(chunk.size());
   }
   const Tensor last_1D = hidden_TD.narrow(0, hidden_TD.size(0) - 1, 1);
-  return HeadLogits(last_1D, model_->head_VD().value).to(at::kFloat).contiguous();
+  return HeadLogits(last_1D, model_.head_VD().value).to(at::kCPU, at::kFloat).contiguous();
 }
 
 Status TorchEngine::Sample(const std::vector<int32_t>& prompt, const SampleOptions& options,
@@ -319,7 +226,7 @@ Status TorchEngine::Sample(const std::vector<int32_t>& prompt, const SampleOptio
     const Rng rng{.seed = options.seed, .purpose = Purpose::kSample};
     const auto length = static_cast<int64_t>(prompt.size());
     const int64_t new_tokens = std::min(options.max_new_tokens, config_.max_positions - length);
-    KvCache cache = model_->NewCache(length + new_tokens);
+    KvCache cache = model_.NewCache(length + new_tokens);
     std::vector<int32_t> next = prompt;
     for (int64_t i = 0; i < new_tokens; ++i) {
       const Tensor logit_1V = NextLogits(next, cache);
@@ -344,6 +251,7 @@ StatusOr<std::unique_ptr<Engine>> Engine::Create(const ModelConfig& config,
                                                  const EngineOptions& options) {
   ASSIGN_OR_RETURN(const ModelConfig full, WithFamily(config));
   RETURN_IF_ERROR(ValidateModelConfig(full));
+  RETURN_IF_ERROR(PrepareDevice(options.device));
   if (options.threads < 1 || options.threads > kThreadsMax) {
     return InvalidArgument("threads must be between 1 and {}, got {}", kThreadsMax,
                            options.threads);

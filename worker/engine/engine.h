@@ -16,6 +16,7 @@
 #include "common/status.h"
 #include "worker/checkpoint/parameter_view.h"
 #include "worker/data/batch.h"
+#include "worker/engine/device.h"
 #include "worker/model/config.h"
 #include "worker/objective/token_objective.h"
 #include "worker/parallel/collective.h"
@@ -27,7 +28,8 @@ enum class Precision { kFloat32, kBfloat16 };
 struct EngineOptions {
   std::string name = "policy";  // keys state, optimiser files and random streams
   Precision precision = Precision::kFloat32;
-  int threads = 1;
+  Device device = Device::kCpu;
+  int threads = 1;  // of the host
   uint64_t seed = 42;
 };
 
@@ -80,7 +82,8 @@ const std::string& KernelsInUse();
 
 class Engine {
  public:
-  // Fresh weights, a function of (options.seed, tensor name, element) alone.
+  // Fresh weights, a function of (options.seed, tensor name, element) alone. Errors of
+  // PrepareDevice, InvalidArgument for a bad config, ResourceExhausted without the memory.
   static StatusOr<std::unique_ptr<Engine>> Create(const ModelConfig& config,
                                                   const EngineOptions& options);
   virtual ~Engine() = default;
@@ -90,15 +93,16 @@ class Engine {
   // Adds this micro-batch's gradients to what is there.
   virtual StatusOr<StepLoss> ForwardBackward(const Batch& batch,
                                              const TokenObjective& objective) = 0;
-  // Sums gradients over the collective's ranks in rank order (null: one rank), clips, updates once,
-  // and zeroes the gradients.
+  // Sums gradients over the collective's ranks (null: one rank), clips, updates once, and zeroes
+  // the gradients. The collective must take memory of the engine's device.
   virtual StatusOr<UpdateReport> Update(const UpdateOptions& options, Collective* collective) = 0;
   // Updates done so far; part of the state (AdamW's bias correction).
   virtual int64_t update_count() const = 0;
   virtual void set_update_count(int64_t count) = 0;
 
-  // In checkpoint order. After writing through the pointers call WeightsChanged().
-  virtual std::vector<ParameterView> Parameters() = 0;
+  // In checkpoint order, in the host's memory; on other devices a copy that holds until the next
+  // Update. After writing through the pointers call WeightsChanged().
+  virtual StatusOr<std::vector<ParameterView>> Parameters() = 0;
   virtual Status WeightsChanged() = 0;
 
   // Continues one prompt with a plain KV cache; `on_token` sees each new id and returns false to

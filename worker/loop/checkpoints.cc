@@ -97,8 +97,9 @@ StatusOr<TrainingState> LoadCheckpoint(const RankContext& context, const link::R
                                        std::string_view engine_name, Engine& engine,
                                        const TrainingState& expected) {
   ASSIGN_OR_RETURN(const std::filesystem::path folder, FolderOf(context, from.key));
+  ASSIGN_OR_RETURN(const std::vector<ParameterView> parameters, engine.Parameters());
   StatusOr<TrainingState> state =
-      ReadCheckpoint(folder, from.manifest_digest, engine_name, engine.Parameters());
+      ReadCheckpoint(folder, from.manifest_digest, engine_name, parameters);
   if (!state.ok()) {
     const Status error = Annotate(state.status(), "checkpoint " + from.key);
     const bool damaged =

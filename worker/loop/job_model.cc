@@ -43,15 +43,17 @@ StatusOr<JobEngine> CreateJobEngine(const RankContext& context, const PreparedDa
   JobEngine made;
   ASSIGN_OR_RETURN(const ModelConfig config,
                    ModelOfJob(spec, data.tokenizer->vocab_size(), data.end_of_text));
-  ASSIGN_OR_RETURN(made.precision, ResolvePrecision(spec.train.precision, ReadCpuInfo()));
+  ASSIGN_OR_RETURN(const Device device, DeviceFromName(spec.resources.device));
+  ASSIGN_OR_RETURN(made.precision, ResolvePrecision(spec.train.precision, device, ReadCpuInfo()));
   const EngineOptions options{.name = kPolicy,
                               .precision = made.precision,
+                              .device = device,
                               .threads = static_cast<int>(spec.resources.threads_per_rank),
                               .seed = static_cast<uint64_t>(spec.train.seed)};
   ASSIGN_OR_RETURN(made.engine, Engine::Create(config, options));
-  spdlog::info("model={} parameters={} vocab_size={} precision={} threads={} kernels={}",
+  spdlog::info("model={} parameters={} vocab_size={} precision={} device={} threads={} kernels={}",
                config.model_type, config.parameter_count(), config.vocab_size,
-               PrecisionName(made.precision), options.threads, KernelsInUse());
+               PrecisionName(made.precision), DeviceName(device), options.threads, KernelsInUse());
   return made;
 }
 

@@ -20,14 +20,16 @@ bool HasFlag(std::string_view cpuinfo, std::string_view flag) {
 
 }  // namespace
 
-StatusOr<Precision> ResolvePrecision(const std::string& name, std::string_view cpuinfo) {
+StatusOr<Precision> ResolvePrecision(const std::string& name, Device device,
+                                     std::string_view cpuinfo) {
   if (name == "fp32") return Precision::kFloat32;
   if (name == "bf16") return Precision::kBfloat16;
   if (name != "auto") {
     return WithField(InvalidArgument("train.precision is '{}'; write fp32, bf16 or auto", name),
                      "train.precision");
   }
-  const bool fast = HasFlag(cpuinfo, "avx512_bf16") || HasFlag(cpuinfo, "amx_bf16");
+  const bool fast =
+      device == Device::kCuda || HasFlag(cpuinfo, "avx512_bf16") || HasFlag(cpuinfo, "amx_bf16");
   return fast ? Precision::kBfloat16 : Precision::kFloat32;
 }
 

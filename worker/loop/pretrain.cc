@@ -265,11 +265,12 @@ TrainingState Pretraining::State() const {
 
 StatusOr<CheckpointContents> Pretraining::Contents() {
   ASSIGN_OR_RETURN(const std::string end_of_text, data_.tokenizer->IdToToken(data_.end_of_text));
+  ASSIGN_OR_RETURN(const std::vector<ParameterView> parameters, engine_->Parameters());
   const SpecialToken ends_documents{.text = end_of_text, .id = data_.end_of_text};
   return CheckpointContents{
       .state = State(),
       .engine = kPolicy,
-      .parameters = engine_->Parameters(),
+      .parameters = parameters,
       .weight_format =
           precision_ == Precision::kBfloat16 ? WeightFormat::kBfloat16 : WeightFormat::kFloat32,
       .model_config = ModelConfigToJson(engine_->config()),
@@ -344,7 +345,8 @@ Status Pretraining::Open() {
   ASSIGN_OR_RETURN(JobEngine made, CreateJobEngine(context_, data_));
   engine_ = std::move(made.engine);
   precision_ = made.precision;
-  writer_.Prepare(engine_->Parameters());
+  ASSIGN_OR_RETURN(const std::vector<ParameterView> parameters, engine_->Parameters());
+  writer_.Prepare(parameters);
   return Resume();
 }
 

@@ -94,10 +94,10 @@ Block BindBlock(const Binder& binder, const ModelConfig& config, int64_t layer) 
   return block;
 }
 
-Tensor ToInt64(std::span<const int32_t> values) {
+Tensor ToInt64(std::span<const int32_t> values, at::Device device) {
   Tensor out = at::empty({static_cast<int64_t>(values.size())}, at::kLong);
   std::copy(values.begin(), values.end(), out.mutable_data_ptr<int64_t>());
-  return out;
+  return ToDevice(out, device);
 }
 
 }  // namespace
@@ -112,7 +112,7 @@ Transformer::Transformer(const ModelConfig& config, const std::vector<ParameterS
     position_embedding_PD_ = binder.Bind(names.position_embedding);
   } else {
     rope_ = MakeRopeTable(config.max_positions, config.head_width, config.rope_theta,
-                          weights.scalar_type());
+                          weights.scalar_type(), weights.device());
   }
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     blocks_.push_back(BindBlock(binder, config, layer));
@@ -141,8 +141,8 @@ Places Transformer::PlacesOf(const Tensor& position_ids_T, std::vector<int32_t> 
 Tensor Transformer::Forward(const Batch& batch, Activations* saved) const {
   Activations local;
   Activations& keep = saved != nullptr ? *saved : local;
-  keep.token_ids_T = ToInt64(batch.token_ids_T);
-  keep.position_ids_T = ToInt64(batch.position_ids_T);
+  keep.token_ids_T = ToInt64(batch.token_ids_T, device());
+  keep.position_ids_T = ToInt64(batch.position_ids_T, device());
   keep.places = PlacesOf(keep.position_ids_T, batch.cu_seqlens);
   keep.blocks.resize(blocks_.size());
 
@@ -180,9 +180,10 @@ KvCache Transformer::NewCache(int64_t capacity) const {
 Tensor Transformer::Decode(std::span<const int32_t> tokens, KvCache& cache) const {
   const auto added = static_cast<int64_t>(tokens.size());
   REQUIRE(cache.length + added <= cache.capacity);
-  const Tensor position_ids_T = at::arange(cache.length, cache.length + added, at::kLong);
+  const Tensor position_ids_T =
+      at::arange(cache.length, cache.length + added, at::TensorOptions(at::kLong).device(device()));
   const Places places = PlacesOf(position_ids_T, {});
-  Tensor x_TD = Embed(ToInt64(tokens), position_ids_T);
+  Tensor x_TD = Embed(ToInt64(tokens, device()), position_ids_T);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     x_TD = blocks_[i].Decode(x_TD, places, cache.length, cache.layers[i]);
   }

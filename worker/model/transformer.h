@@ -32,8 +32,8 @@ struct KvCache {
 
 class Transformer {
  public:
-  // `weights` and `gradients` are flat, in the order of `layout`, and outlive the transformer; the
-  // gradients are in the wide type of the weights.
+  // `weights` and `gradients` are flat, in the order of `layout`, on one device, and outlive the
+  // transformer; the gradients are in the wide type of the weights.
   Transformer(const ModelConfig& config, const std::vector<ParameterSpec>& layout,
               const Tensor& weights, const Tensor& gradients);
 
@@ -51,6 +51,7 @@ class Transformer {
   Tensor Decode(std::span<const int32_t> tokens, KvCache& cache) const;
 
  private:
+  at::Device device() const { return token_embedding_VD_.value.device(); }
   Tensor Embed(const Tensor& token_ids_T, const Tensor& position_ids_T) const;
   Places PlacesOf(const Tensor& position_ids_T, std::vector<int32_t> cu_seqlens) const;
 

@@ -7,61 +7,13 @@
 #include <tuple>
 
 #include "worker/ops/attention_cpu.h"
+#include "worker/ops/attention_gpu.h"
+#include "worker/ops/attention_runs.h"
 #include "worker/ops/dispatch.h"
 #include "worker/ops/products.h"
 
 namespace trainyard::worker {
 namespace {
-
-// Neighbouring items of one length, which one ATen call can take together.
-struct Run {
-  int64_t first_token = 0;
-  int64_t items = 0;
-  int64_t length = 0;
-};
-
-std::vector<Run> RunsOf(const std::vector<int32_t>& cu_seqlens) {
-  std::vector<Run> runs;
-  for (size_t i = 0; i + 1 < cu_seqlens.size(); ++i) {
-    const int64_t length = cu_seqlens[i + 1] - cu_seqlens[i];
-    if (length == 0) continue;  // ATen divides by it
-    if (runs.empty() || runs.back().length != length) {
-      runs.push_back({.first_token = cu_seqlens[i], .items = 0, .length = length});
-    }
-    ++runs.back().items;
-  }
-  return runs;
-}
-
-// A run's part of a [T, heads * H] tensor, as [items, heads, length, H] without a copy.
-Tensor HeadsOf(const Tensor& x, const Run& run, int64_t first_head, int64_t heads, int64_t width) {
-  return x.narrow(0, run.first_token, run.items * run.length)
-      .narrow(1, first_head * width, heads * width)
-      .view({run.items, run.length, heads, width})
-      .transpose(1, 2);
-}
-
-struct Packed {
-  Tensor query_SQTH, key_SKTH, value_SKTH;
-};
-
-Packed Split(const Tensor& qkv_TE, const Run& run, const AttentionShape& shape) {
-  return {HeadsOf(qkv_TE, run, 0, shape.heads, shape.width),
-          HeadsOf(qkv_TE, run, shape.heads, shape.kv_heads, shape.width),
-          HeadsOf(qkv_TE, run, shape.heads + shape.kv_heads, shape.kv_heads, shape.width)};
-}
-
-// One key head for every query head.
-Tensor Repeat(const Tensor& x_SKTH, const AttentionShape& shape) {
-  if (shape.kv_heads == shape.heads) return x_SKTH;
-  return x_SKTH.repeat_interleave(shape.heads / shape.kv_heads, 1);
-}
-
-// The transpose of Repeat: the gradients of a key head's query heads add up.
-Tensor Gather(const Tensor& dx_SQTH, const AttentionShape& shape) {
-  if (shape.kv_heads == shape.heads) return dx_SQTH;
-  return dx_SQTH.unflatten(1, {shape.kv_heads, shape.heads / shape.kv_heads}).sum(2);
-}
 
 // The kernels multiply by pairs of a head's numbers; where the machine has no bfloat16 products
 // they work in float32.
@@ -132,6 +84,8 @@ Tensor AttentionForward(const Tensor& qkv_TE, const std::vector<int32_t>& cu_seq
     saved.out_TO = ForwardByKernel(Widen(qkv_TE), cu_seqlens, shape, saved).to(at::kBFloat16);
     return saved.out_TO;
   }
+  if (FlashTakes(qkv_TE, shape)) return FlashAttentionForward(qkv_TE, cu_seqlens, shape, saved);
+  if (!qkv_TE.is_cpu()) return FormulaAttentionForward(qkv_TE, cu_seqlens, shape, saved);
   const Tensor wide_TE = Widen(qkv_TE);
   Tensor out_TO = at::empty({qkv_TE.size(0), shape.heads * shape.width}, wide_TE.options());
   saved.logsumexp.clear();
@@ -152,9 +106,16 @@ Tensor AttentionBackward(const Tensor& dout_TO, const Tensor& qkv_TE,
                          const AttentionSaved& saved) {
   if (ByKernel(qkv_TE, shape)) {
     if (!InFloat32(qkv_TE)) return BackwardByKernel(dout_TO, qkv_TE, cu_seqlens, shape, saved);
-    const AttentionSaved wide{.out_TO = Widen(saved.out_TO), .logsumexp = saved.logsumexp};
+    const AttentionSaved wide{
+        .out_TO = Widen(saved.out_TO), .logsumexp = saved.logsumexp, .of_flash = {}};
     return BackwardByKernel(Widen(dout_TO), Widen(qkv_TE), cu_seqlens, shape, wide)
         .to(at::kBFloat16);
+  }
+  if (FlashTakes(qkv_TE, shape)) {
+    return FlashAttentionBackward(dout_TO, qkv_TE, cu_seqlens, shape, saved);
+  }
+  if (!qkv_TE.is_cpu()) {
+    return FormulaAttentionBackward(dout_TO, qkv_TE, cu_seqlens, shape, saved);
   }
   const Tensor wide_TE = Widen(qkv_TE);
   const Tensor wide_dout_TO = Widen(dout_TO);

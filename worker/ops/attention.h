@@ -23,11 +23,13 @@ struct AttentionShape {
 // What backward needs beside the input.
 struct AttentionSaved {
   Tensor out_TO;                  // [T, Q H]
-  std::vector<Tensor> logsumexp;  // the kernel's: one [Q, T]; the composition's: one per run
+  std::vector<Tensor> logsumexp;  // a kernel's: one [Q, T]; a composition's: one per run
+  std::vector<Tensor> of_flash;   // what ATen's flash attention wants to see again, on a GPU
 };
 
 // `cu_seqlens`: [S + 1], the first token of each item, then T. A token sees its own item alone.
-// Scores are scaled by 1 / sqrt(H). Never holds a T x T matrix.
+// Scores are scaled by 1 / sqrt(H). Never holds a T x T matrix, save on a GPU in float32 (see
+// attention_gpu.h).
 Tensor AttentionForward(const Tensor& qkv_TE, const std::vector<int32_t>& cu_seqlens,
                         const AttentionShape& shape, AttentionSaved& saved);
 Tensor AttentionBackward(const Tensor& dout_TO, const Tensor& qkv_TE,

@@ -10,13 +10,18 @@ namespace {
 
 // Fewer tokens make the products too flat (each packs the whole head), more leave the cache.
 constexpr int64_t kChunkTokens = 512;
-// Logits held at once, in float32: 256 MiB at most.
+// Logits held at once, in float32: 256 MiB at most. A GPU has no such cache, and each chunk goes
+// over the whole gradient of the head: there it is 1 GiB.
 constexpr int64_t kChunkLogitsMax = int64_t{64} << 20;
+constexpr int64_t kGpuChunkLogitsMax = int64_t{256} << 20;
 
 // Calls visit(first token, tokens) for each chunk.
 template <class Visit>
-void ForEachChunk(int64_t tokens, int64_t vocab, Visit visit) {
-  const int64_t chunk = std::clamp<int64_t>(kChunkLogitsMax / vocab, 1, kChunkTokens);
+void ForEachChunk(const Tensor& hidden_ND, int64_t vocab, Visit visit) {
+  const int64_t tokens = hidden_ND.size(0);
+  const int64_t chunk = hidden_ND.is_cuda()
+                            ? std::max<int64_t>(kGpuChunkLogitsMax / vocab, 1)
+                            : std::clamp<int64_t>(kChunkLogitsMax / vocab, 1, kChunkTokens);
   for (int64_t first = 0; first < tokens; first += chunk) {
     visit(first, std::min(chunk, tokens - first));
   }
@@ -92,6 +97,30 @@ Tensor ReadChunk(const Tensor& logit_CV, const Tensor& target_N, const Tensor& d
                        logit_CV.options().dtype(c10::CppTypeToScalarType<Real>::value));
 }
 
+// Signals and gradients of a chunk on a GPU, with few passes over the logits. The gradient by the
+// logits is d (1 - p) at the target and -d p elsewhere: p - [target] is kept in bfloat16, its
+// target's element rounded only once, and -d multiplies what is small.
+void SweepOnGpu(const Tensor& hidden_CD, const Tensor& weight_VD, const Tensor& target_C1,
+                const Tensor& dlogprob_C1, int64_t first, HeadSignals& signals,
+                const Tensor& dhidden_CD, const Tensor& dweight_VD) {
+  const auto part = [&](const Tensor& x_N) {
+    return x_N.narrow(0, first, hidden_CD.size(0)).unsqueeze(1);
+  };
+  const Tensor logit_CV = HeadLogits(hidden_CD, weight_VD);
+  const Tensor log_p_CV = at::log_softmax(logit_CV, 1);
+  const Tensor logprob_C1 = log_p_CV.gather(1, target_C1);
+  part(signals.logprob_N).copy_(logprob_C1);
+  part(signals.argmax_match_N).copy_(logprob_C1 >= log_p_CV.amax(1, /*keepdim=*/true));
+  part(signals.logsumexp_N).copy_(logit_CV.gather(1, target_C1) - logprob_C1);
+
+  const auto type = hidden_CD.scalar_type();
+  Tensor excess_CV = at::empty(log_p_CV.sizes(), hidden_CD.options());  // p - [target]
+  at::exp_out(excess_CV, log_p_CV);
+  excess_CV.scatter_(1, target_C1, at::expm1(logprob_C1).to(type));
+  AddGradientProduct(dweight_VD, excess_CV, (hidden_CD * -dlogprob_C1).to(type));
+  dhidden_CD.copy_(WideProduct(excess_CV, weight_VD).mul_(-dlogprob_C1));
+}
+
 }  // namespace
 
 Tensor HeadLogits(const Tensor& hidden_CD, const Tensor& weight_VD) {
@@ -101,7 +130,7 @@ Tensor HeadLogits(const Tensor& hidden_CD, const Tensor& weight_VD) {
 HeadSignals HeadForward(const Tensor& hidden_ND, const Tensor& weight_VD, const Tensor& target_N) {
   HeadSignals signals = EmptySignals(hidden_ND);
   signals.entropy_N = at::empty_like(signals.logprob_N);
-  ForEachChunk(hidden_ND.size(0), weight_VD.size(0), [&](int64_t first, int64_t tokens) {
+  ForEachChunk(hidden_ND, weight_VD.size(0), [&](int64_t first, int64_t tokens) {
     Tensor logit_CV = HeadLogits(hidden_ND.narrow(0, first, tokens), weight_VD);
     if (ByKernel(hidden_ND)) {
       ReadChunk<float>(logit_CV, target_N, {}, first, signals);
@@ -121,7 +150,7 @@ Tensor HeadBackward(const Tensor& hidden_ND, const Tensor& weight_VD, const Tens
                     const HeadSignals& signals, const Tensor& dlogprob_N, const Tensor& dentropy_N,
                     const Tensor& dweight_VD) {
   Tensor dhidden_ND = at::empty_like(hidden_ND);
-  ForEachChunk(hidden_ND.size(0), weight_VD.size(0), [&](int64_t first, int64_t tokens) {
+  ForEachChunk(hidden_ND, weight_VD.size(0), [&](int64_t first, int64_t tokens) {
     const auto part = [&](const Tensor& x_N) { return x_N.narrow(0, first, tokens).unsqueeze(1); };
     const Tensor hidden_CD = hidden_ND.narrow(0, first, tokens);
     const Tensor dlogprob_C1 = part(dlogprob_N);
@@ -142,12 +171,17 @@ HeadResult HeadForwardBackward(const Tensor& hidden_ND, const Tensor& weight_VD,
                                const Tensor& target_N, const Tensor& dlogprob_N,
                                const Tensor& dweight_VD) {
   HeadResult result{EmptySignals(hidden_ND), at::empty_like(hidden_ND)};
-  ForEachChunk(hidden_ND.size(0), weight_VD.size(0), [&](int64_t first, int64_t tokens) {
+  ForEachChunk(hidden_ND, weight_VD.size(0), [&](int64_t first, int64_t tokens) {
     const Tensor hidden_CD = hidden_ND.narrow(0, first, tokens);
     const Tensor target_C1 = target_N.narrow(0, first, tokens).unsqueeze(1);
     const Tensor dlogprob_C1 = dlogprob_N.narrow(0, first, tokens).unsqueeze(1);
-    Tensor logit_CV = HeadLogits(hidden_CD, weight_VD);
     const Tensor dhidden_CD = result.dhidden_ND.narrow(0, first, tokens);
+    if (hidden_ND.is_cuda()) {
+      SweepOnGpu(hidden_CD, weight_VD, target_C1, dlogprob_C1, first, result.signals, dhidden_CD,
+                 dweight_VD);
+      return;
+    }
+    Tensor logit_CV = HeadLogits(hidden_CD, weight_VD);
     if (ByKernel(hidden_ND)) {
       const Tensor dlogit_CV = WithReal(hidden_ND, [&]<class Real>(RealTag<Real>) {
         return ReadChunk<Real>(logit_CV, target_N, dlogprob_N, first, result.signals);

@@ -13,6 +13,9 @@ bool MultiplyInFloat32(const Tensor& a) {
   return a.scalar_type() == at::kBFloat16 && a.is_cpu() && !HasBfloat16Products();
 }
 
+// Whether ATen gives the sums of bfloat16 products as they are, unrounded: it does on a GPU.
+bool SumsWide(const Tensor& a) { return a.scalar_type() == at::kBFloat16 && a.is_cuda(); }
+
 // Fewer rows than this are left to ATen: packing would cost more than it saves.
 constexpr int64_t kKernelRowsMin = 32;
 // So are products with a single column: oneDNN 3.10 sums them wrongly when it adds to what is
@@ -101,6 +104,7 @@ Tensor WideProduct(const Tensor& a_MK, const Tensor& b_KN) {
     return out_MN;
   }
   if (MultiplyInFloat32(a_MK)) return at::mm(Widen(a_MK), Widen(b_KN));
+  if (SumsWide(a_MK)) return at::mm(a_MK, b_KN, at::kFloat);
   return Widen(at::mm(a_MK, b_KN));
 }
 
@@ -118,6 +122,8 @@ void AddGradientProduct(const Tensor& sum_MN, const Tensor& a_KM, const Tensor& 
     sum.addmm_(Widen(a_MK), Widen(b_KN));
   } else if (KernelsTake(a_KM) && Contiguous(a_KM) && Contiguous(b_KN)) {
     AddGradientByKernel(sum, a_KM, b_KN);
+  } else if (SumsWide(a_KM) && Contiguous(sum)) {
+    at::addmm_out(sum, sum, a_MK, b_KN, at::kFloat);
   } else {
     sum.add_(at::mm(a_MK, b_KN));
   }
@@ -151,7 +157,7 @@ Tensor LinearBackward(const Tensor& dy_TO, const Tensor& x_TI, const Tensor& wei
         AddColumnSumsCpu(In<Real>(dy_TO), dy_TO.size(0), dy_TO.size(1), Out<float>(dbias_O));
       });
     } else {
-      Tensor(dbias_O).add_(Widen(dy_TO).sum(0));
+      Tensor(dbias_O).add_(at::sum(dy_TO, {0}, /*keepdim=*/false, dbias_O.scalar_type()));
     }
   }
   return Product(dy_TO, weight_OI);

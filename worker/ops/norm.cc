@@ -41,6 +41,10 @@ Tensor WideColumn(const Tensor& x_TD) {
   return at::empty({x_TD.size(0), 1}, x_TD.options().dtype(WideType(x_TD.scalar_type())));
 }
 
+// ATen's norms on a GPU take bfloat16 as it is and work in float32 inside; the gradients by weight
+// and bias are rounded once.
+Tensor ForAten(const Tensor& x) { return x.is_cuda() ? x : Widen(x); }
+
 Tensor AddResidual(Tensor dx_TD, const Tensor& dresidual_TD) {
   return dresidual_TD.defined() ? dx_TD.add_(dresidual_TD) : dx_TD;
 }
@@ -55,6 +59,11 @@ Tensor RmsNormForward(const Tensor& x_TD, const Tensor& weight_D, double epsilon
     WithReal(x_TD, [&]<class Real>(RealTag<Real>) {
       RmsNormForwardCpu(ForwardArgs<Real>(x_TD, weight_D, {}, epsilon, saved, y_TD));
     });
+    return y_TD;
+  }
+  if (x_TD.is_cuda()) {
+    auto [y_TD, rstd_T1] = at::_fused_rms_norm(x_TD, weight_D.sizes(), weight_D, epsilon);
+    saved.rstd_T1 = rstd_T1;
     return y_TD;
   }
   const Tensor wide_TD = Widen(x_TD);
@@ -73,6 +82,12 @@ Tensor RmsNormBackward(const Tensor& dy_TD, const Tensor& x_TD, const Tensor& we
           BackwardArgs<Real>(dy_TD, x_TD, weight_D, saved, dresidual_TD, dx_TD, dweight_D, {}));
     });
     return dx_TD;
+  }
+  if (x_TD.is_cuda()) {
+    const auto [dx_TD, dw_D] = at::_fused_rms_norm_backward(dy_TD, x_TD, weight_D.sizes(),
+                                                            saved.rstd_T1, weight_D, {true, true});
+    Tensor(dweight_D).add_(dw_D);
+    return AddResidual(dx_TD, dresidual_TD);
   }
   const Tensor normed_TD = Widen(x_TD) * saved.rstd_T1;
   Tensor weighted_TD = Widen(dy_TD) * normed_TD;  // dy h
@@ -96,8 +111,8 @@ Tensor LayerNormForward(const Tensor& x_TD, const Tensor& weight_D, const Tensor
     });
     return y_TD;
   }
-  auto [y_TD, mean_T1, rstd_T1] =
-      at::native_layer_norm(Widen(x_TD), weight_D.sizes(), Widen(weight_D), Widen(bias_D), epsilon);
+  auto [y_TD, mean_T1, rstd_T1] = at::native_layer_norm(
+      ForAten(x_TD), weight_D.sizes(), ForAten(weight_D), ForAten(bias_D), epsilon);
   saved = {.mean_T1 = mean_T1, .rstd_T1 = rstd_T1};
   return y_TD.to(x_TD.scalar_type());
 }
@@ -113,9 +128,9 @@ Tensor LayerNormBackward(const Tensor& dy_TD, const Tensor& x_TD, const Tensor& 
     });
     return dx_TD;
   }
-  const Tensor wide_weight_D = Widen(weight_D);
+  const Tensor wide_weight_D = ForAten(weight_D);
   const auto [dx_TD, dw_D, db_D] = at::native_layer_norm_backward(
-      Widen(dy_TD), Widen(x_TD), weight_D.sizes(), saved.mean_T1, saved.rstd_T1, wide_weight_D,
+      ForAten(dy_TD), ForAten(x_TD), weight_D.sizes(), saved.mean_T1, saved.rstd_T1, wide_weight_D,
       /*bias=*/wide_weight_D, {true, true, true});  // of the bias only its presence matters
   Tensor(dweight_D).add_(dw_D);
   Tensor(dbias_D).add_(db_D);

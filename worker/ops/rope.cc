@@ -57,7 +57,8 @@ void Rotate(const Tensor& x_TNH, const RopeTable& rope, double direction) {
 
 }  // namespace
 
-RopeTable MakeRopeTable(int64_t positions, int64_t width, double theta, at::ScalarType type) {
+RopeTable MakeRopeTable(int64_t positions, int64_t width, double theta, at::ScalarType type,
+                        at::Device device) {
   const int64_t half = width / 2;
   const auto wide = WideType(type);
   RopeTable table{at::empty({positions, half}, wide), at::empty({positions, half}, wide)};
@@ -66,7 +67,7 @@ RopeTable MakeRopeTable(int64_t positions, int64_t width, double theta, at::Scal
   } else {
     Fill<float>(positions, half, theta, table);
   }
-  return table;
+  return {.cos_PH = table.cos_PH.to(device), .sin_PH = table.sin_PH.to(device)};
 }
 
 void RopeForward(const Tensor& x_TNH, const RopeTable& rope) { Rotate(x_TNH, rope, 1.0); }

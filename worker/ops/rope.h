@@ -14,7 +14,8 @@ struct RopeTable {
 
 // angle(p, i) = p theta^(-2i / width). In float32 the frequency and the angle are each rounded to
 // float32, as transformers does: past a thousand positions the rounding is part of the model.
-RopeTable MakeRopeTable(int64_t positions, int64_t width, double theta, at::ScalarType type);
+RopeTable MakeRopeTable(int64_t positions, int64_t width, double theta, at::ScalarType type,
+                        at::Device device = at::kCPU);
 
 // Rotates x in place; `rope` holds the rows of the T tokens, one each.
 void RopeForward(const Tensor& x_TNH, const RopeTable& rope);

@@ -19,6 +19,11 @@ using WithoutAutograd = at::AutoDispatchBelowADInplaceOrView;
 inline at::ScalarType WideType(at::ScalarType type) {
   return type == at::kDouble ? at::kDouble : at::kFloat;
 }
+// A tensor of the host on the device, without waiting for what the device was asked before.
+inline Tensor ToDevice(const Tensor& host, at::Device device) {
+  if (device.is_cpu()) return host;
+  return host.pin_memory().to(host.options().device(device), /*non_blocking=*/true);
+}
 inline Tensor Widen(const Tensor& x) { return x.to(WideType(x.scalar_type())); }
 
 }  // namespace trainyard::worker

@@ -14,7 +14,6 @@ namespace {
 
 constexpr double kA = 3.4445, kB = -4.7750, kC = 2.0315;
 constexpr int kSteps = 5;
-constexpr double kNormMin = 1e-7;
 constexpr double kRmsOfAdamW = 0.2;
 // Smaller products are not faster in bfloat16.
 constexpr int64_t kBfloat16RowsMin = 32;
@@ -52,7 +51,7 @@ void UpdateMatrix(const Muon& muon, const MuonMatrix& w) {
               ahead + row * w.columns);
   }
   const double squares = SumOfSquares({ahead, static_cast<size_t>(ahead_RC.numel())});
-  ahead_RC.mul_(1.0 / std::max(std::sqrt(squares), kNormMin));
+  ahead_RC.mul_(1.0 / std::max(std::sqrt(squares), kMuonLengthMin));
   const Tensor direction_RC = Orthogonalise(ahead_RC, muon.bfloat16).contiguous();
   const auto* direction = direction_RC.const_data_ptr<float>();
   const auto decay = static_cast<float>(1.0 - muon.learning_rate * muon.weight_decay);

@@ -17,6 +17,8 @@
 
 namespace trainyard::worker {
 
+constexpr double kMuonLengthMin = 1e-7;  // what |u| is divided by at least
+
 struct Muon {
   double learning_rate = 0;
   double momentum = 0.95;  // mu above

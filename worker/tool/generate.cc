@@ -19,7 +19,8 @@ StatusOr<std::unique_ptr<Engine>> OpenModel(const GenerateOptions& options) {
   ASSIGN_OR_RETURN(const ModelConfig config, ModelConfigFromJson(json));
   ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine,
                    Engine::Create(config, {.threads = options.threads}));
-  RETURN_IF_ERROR(ReadWeights(options.model, engine->Parameters()));
+  ASSIGN_OR_RETURN(const auto parameters, engine->Parameters());
+  RETURN_IF_ERROR(ReadWeights(options.model, parameters));
   RETURN_IF_ERROR(engine->WeightsChanged());
   return engine;
 }

@@ -22,6 +22,8 @@
 namespace trainyard::worker {
 namespace {
 
+std::vector<ParameterView> ParametersOf(Engine& engine) { return engine.Parameters().value(); }
+
 using nlohmann::json;
 
 Tensor Decode(const json& base64) {
@@ -147,7 +149,7 @@ TEST_P(Parity, LogitsLossAndGradientsAgree) {
 TEST_P(Parity, TwentyUpdatesAgree) {
   const auto engine = Engine::Create(config_, {});
   ASSERT_OK(engine);
-  for (const ParameterView& view : (*engine)->Parameters()) {
+  for (const ParameterView& view : ParametersOf(**engine)) {
     const Tensor weights = Recorded("weights", view.name);
     std::memcpy(view.master, weights.const_data_ptr(), weights.nbytes());
   }
@@ -167,7 +169,7 @@ TEST_P(Parity, TwentyUpdatesAgree) {
   }
 
   double error = 0, length = 0;
-  for (const ParameterView& view : (*engine)->Parameters()) {
+  for (const ParameterView& view : ParametersOf(**engine)) {
     const ParameterSpec& spec = spec_of_name_.at(view.name);
     const Tensor start = WithoutKeyBias(spec, Recorded("weights", view.name));
     const Tensor wanted = WithoutKeyBias(spec, Recorded("updated", view.name)) - start;

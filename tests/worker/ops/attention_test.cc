@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "tests/worker/support/autograd.h"
+#include "worker/ops/attention_gpu.h"
 
 namespace trainyard::worker {
 namespace {
@@ -76,6 +77,19 @@ TEST_P(Attention, InBfloat16StaysWithinItsRounding) {
   AttentionSaved saved;
   EXPECT_CLOSE(AttentionForward(qkv, cu_seqlens, shape, saved), oracle.value, 1e-2);
   EXPECT_CLOSE(AttentionBackward(dout, qkv, cu_seqlens, shape, saved), oracle.gradients[0], 1e-2);
+}
+
+TEST_P(Attention, ByTheFormulaAgreesWithAutograd) {
+  const auto& [cu_seqlens, shape] = GetParam();
+  const Tensor qkv = Normal({cu_seqlens.back(), shape.packed_width()}, 1);
+  const Tensor dout = Normal({cu_seqlens.back(), shape.heads * shape.width}, 2);
+  const OracleResult oracle =
+      Oracle([&](const std::vector<Tensor>& in) { return Expected(in[0], cu_seqlens, shape); },
+             {qkv}, dout);
+  AttentionSaved saved;
+  EXPECT_CLOSE(FormulaAttentionForward(qkv, cu_seqlens, shape, saved), oracle.value, kExact);
+  EXPECT_CLOSE(FormulaAttentionBackward(dout, qkv, cu_seqlens, shape, saved), oracle.gradients[0],
+               kExact);
 }
 
 TEST_P(Attention, DecodedTokenByTokenIsTheSame) {

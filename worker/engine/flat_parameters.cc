@@ -1,0 +1,213 @@
+#include "worker/engine/flat_parameters.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "worker/model/fresh_weights.h"
+#include "worker/ops/products.h"
+#include "worker/optim/device_update.h"
+#include "worker/optim/gradient_norm.h"
+#include "worker/optim/muon.h"
+
+namespace trainyard::worker {
+namespace {
+
+std::span<float> SpanOf(const Tensor& flat) {
+  return {flat.mutable_data_ptr<float>(), static_cast<size_t>(flat.numel())};
+}
+std::span<float> SpanOf(const Tensor& flat, const ParameterSpec& spec) {
+  return SpanOf(flat).subspan(static_cast<size_t>(spec.first), static_cast<size_t>(spec.count));
+}
+
+AdamW AdamWOf(const UpdateOptions& options, bool decays, double gradient_scale, int64_t update) {
+  return {.learning_rate = options.learning_rate,
+          .beta1 = options.beta1,
+          .beta2 = options.beta2,
+          .epsilon = options.epsilon,
+          .weight_decay = decays ? options.weight_decay : 0.0,
+          .gradient_scale = gradient_scale,
+          .update = update};
+}
+Muon MuonOf(const UpdateOptions& options, double gradient_scale, bool bfloat16) {
+  return {.learning_rate = options.learning_rate,
+          .momentum = options.muon_momentum,
+          .weight_decay = options.weight_decay,
+          .gradient_scale = gradient_scale,
+          .bfloat16 = bfloat16};
+}
+
+// Calls visit(first output, outputs) for each matrix that a linear layer packs.
+template <class Visit>
+void ForEachProjection(const ParameterSpec& spec, Visit visit) {
+  int64_t begin = 0;
+  for (const int64_t outputs : spec.projections) {
+    visit(begin, outputs);
+    begin += outputs;
+  }
+}
+
+bool IsMuons(const ParameterSpec& spec, const UpdateOptions& options) {
+  return options.optimiser == Optimiser::kMuon && !spec.projections.empty();
+}
+
+}  // namespace
+
+FlatParameters::FlatParameters(const ModelConfig& config, const EngineOptions& options)
+    : layout_(ParameterLayout(config)) {
+  const int64_t count = config.parameter_count();
+  masters_ = at::empty({count}, at::kFloat);
+  FillFreshWeights(config, layout_, options.seed, SpanOf(masters_));
+  if (options.device == Device::kCuda) masters_ = masters_.to(at::kCUDA);
+  gradients_ = at::zeros_like(masters_);
+  moment1_ = at::zeros_like(masters_);
+  moment2_ = at::zeros_like(masters_);
+  weights_ = options.precision == Precision::kBfloat16 ? masters_.to(at::kBFloat16) : masters_;
+}
+
+std::span<float> FlatParameters::gradient_span() const { return SpanOf(gradients_); }
+
+Tensor FlatParameters::Part(const Tensor& flat, const ParameterSpec& spec) const {
+  return flat.narrow(0, spec.first, spec.count).view(spec.shape);
+}
+
+UpdateReport FlatParameters::Measure() const {
+  std::vector<double> squares;
+  if (on_cpu()) {
+    for (const ParameterSpec& spec : layout_)
+      squares.push_back(SumOfSquares(SpanOf(gradients_, spec)));
+  } else {
+    std::vector<Tensor> parts;
+    for (const ParameterSpec& spec : layout_) parts.push_back(Part(gradients_, spec));
+    squares = Lengths(parts);
+    for (double& length : squares) length *= length;
+  }
+  UpdateReport report;
+  double sum = 0;
+  for (size_t i = 0; i < squares.size(); ++i) {
+    if (!std::isfinite(squares[i]) && !report.skipped) {
+      report.skipped = true;
+      report.non_finite_in = layout_[i].name;
+    }
+    sum += squares[i];
+  }
+  report.grad_norm = std::sqrt(sum);
+  return report;
+}
+
+void FlatParameters::ZeroGradients() { gradients_.zero_(); }
+
+void FlatParameters::Apply(const UpdateOptions& options, double gradient_scale, int64_t update) {
+  host_.is_current = false;
+  const bool muon = options.optimiser == Optimiser::kMuon;
+  if (on_cpu()) {
+    for (const ParameterSpec& spec : layout_) {
+      if (!IsMuons(spec, options)) ApplyAdamW(spec, options, gradient_scale, update);
+    }
+    if (muon) ApplyMuon(options, gradient_scale);
+  } else {
+    ApplyAdamWOnDevice(options, gradient_scale, update);
+    if (muon) ApplyMuonOnDevice(options, gradient_scale);
+    gradients_.zero_();
+  }
+  if (!weights_.is_same(masters_)) weights_.copy_(masters_);
+}
+
+// ------------------------------------------------------------------------- sweeps over the host's
+
+void FlatParameters::ApplyAdamW(const ParameterSpec& spec, const UpdateOptions& options,
+                                double gradient_scale, int64_t update) {
+  AdamWUpdate(AdamWOf(options, spec.decays(), gradient_scale, update), SpanOf(masters_, spec),
+              SpanOf(gradients_, spec), SpanOf(moment1_, spec), SpanOf(moment2_, spec));
+}
+
+void FlatParameters::ApplyMuon(const UpdateOptions& options, double gradient_scale) {
+  std::vector<MuonMatrix> matrices;
+  for (const ParameterSpec& spec : layout_) {
+    const int64_t width = spec.shape.back();
+    ForEachProjection(spec, [&](int64_t begin, int64_t outputs) {
+      const int64_t first = spec.is_in_out ? begin : begin * width;
+      matrices.push_back({.master = SpanOf(masters_, spec).data() + first,
+                          .gradient = SpanOf(gradients_, spec).data() + first,
+                          .momentum = SpanOf(moment1_, spec).data() + first,
+                          .rows = spec.is_in_out ? spec.shape[0] : outputs,
+                          .columns = spec.is_in_out ? outputs : width,
+                          .stride = width});
+    });
+  }
+  MuonUpdate(MuonOf(options, gradient_scale, HasBfloat16Products()), matrices);
+}
+
+// ---------------------------------------------------------------------- operations on the device's
+
+void FlatParameters::ApplyAdamWOnDevice(const UpdateOptions& options, double gradient_scale,
+                                        int64_t update) {
+  for (const bool decays : {false, true}) {
+    AdamWTensors tensors;
+    for (const ParameterSpec& spec : layout_) {
+      if (spec.decays() != decays || IsMuons(spec, options)) continue;
+      tensors.master.push_back(Part(masters_, spec));
+      tensors.gradient.push_back(Part(gradients_, spec));
+      tensors.moment1.push_back(Part(moment1_, spec));
+      tensors.moment2.push_back(Part(moment2_, spec));
+    }
+    AdamWUpdate(AdamWOf(options, decays, gradient_scale, update), tensors);
+  }
+}
+
+void FlatParameters::ApplyMuonOnDevice(const UpdateOptions& options, double gradient_scale) {
+  std::vector<MuonTensors> matrices;
+  for (const ParameterSpec& spec : layout_) {
+    ForEachProjection(spec, [&](int64_t begin, int64_t outputs) {
+      const auto matrix = [&](const Tensor& flat) {
+        return Part(flat, spec).narrow(spec.is_in_out ? 1 : 0, begin, outputs);
+      };
+      matrices.push_back({.master = matrix(masters_),
+                          .gradient = matrix(gradients_),
+                          .momentum = matrix(moment1_)});
+    });
+  }
+  MuonUpdate(MuonOf(options, gradient_scale, /*bfloat16=*/true), matrices);
+}
+
+// ------------------------------------------------------------------------------- what others see
+
+std::vector<ParameterView> FlatParameters::Views() {
+  HostCopy seen{.masters = masters_, .moment1 = moment1_, .moment2 = moment2_};
+  if (!on_cpu()) {
+    if (!host_.masters.defined()) {
+      const auto pinned = at::TensorOptions(at::kFloat).pinned_memory(true);
+      host_.masters = at::empty({masters_.numel()}, pinned);
+      host_.moment1 = at::empty({masters_.numel()}, pinned);
+      host_.moment2 = at::empty({masters_.numel()}, pinned);
+    }
+    if (!host_.is_current) {
+      host_.masters.copy_(masters_);
+      host_.moment1.copy_(moment1_);
+      host_.moment2.copy_(moment2_);
+      host_.is_current = true;
+    }
+    seen = host_;
+  }
+  std::vector<ParameterView> views;
+  for (const ParameterSpec& spec : layout_) {
+    views.push_back({.name = spec.name,
+                     .shape = spec.shape,
+                     .master = SpanOf(seen.masters, spec).data(),
+                     .moment1 = SpanOf(seen.moment1, spec).data(),
+                     .moment2 = SpanOf(seen.moment2, spec).data(),
+                     .count = spec.count});
+  }
+  return views;
+}
+
+void FlatParameters::ViewsChanged() {
+  if (!on_cpu()) {
+    masters_.copy_(host_.masters);
+    moment1_.copy_(host_.moment1);
+    moment2_.copy_(host_.moment2);
+  }
+  if (!weights_.is_same(masters_)) weights_.copy_(masters_);
+}
+
+}  // namespace trainyard::worker

@@ -1,0 +1,59 @@
+// A model's parameters with their gradients and the optimiser's state: flat tensors on one device,
+// in the order of the layout, and the optimisers' sweeps over them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "worker/checkpoint/parameter_view.h"
+#include "worker/engine/engine.h"
+#include "worker/model/config.h"
+#include "worker/model/layout.h"
+#include "worker/ops/tensor.h"
+#include "worker/optim/adamw.h"
+
+namespace trainyard::worker {
+
+class FlatParameters {
+ public:
+  // Fresh weights; gradients and moments are zero.
+  FlatParameters(const ModelConfig& config, const EngineOptions& options);
+
+  const std::vector<ParameterSpec>& layout() const { return layout_; }
+  // What the model multiplies by: bfloat16 copies, or in float32 the masters themselves.
+  const Tensor& weights() const { return weights_; }
+  const Tensor& gradients() const { return gradients_; }
+  // All gradients, in the device's memory.
+  std::span<float> gradient_span() const;
+
+  // The gradient's length, or the first tensor that is not finite.
+  UpdateReport Measure() const;
+  // The number `update`, from 1. Gradients become zero.
+  void Apply(const UpdateOptions& options, double gradient_scale, int64_t update);
+  void ZeroGradients();
+
+  // Masters and moments in the host's memory: themselves, or copies that hold until the next Apply.
+  std::vector<ParameterView> Views();
+  // After writing through the views.
+  void ViewsChanged();
+
+ private:
+  bool on_cpu() const { return masters_.is_cpu(); }
+  Tensor Part(const Tensor& flat, const ParameterSpec& spec) const;
+  void ApplyAdamW(const ParameterSpec& spec, const UpdateOptions& options, double gradient_scale,
+                  int64_t update);
+  void ApplyAdamWOnDevice(const UpdateOptions& options, double gradient_scale, int64_t update);
+  void ApplyMuon(const UpdateOptions& options, double gradient_scale);
+  void ApplyMuonOnDevice(const UpdateOptions& options, double gradient_scale);
+
+  const std::vector<ParameterSpec> layout_;
+  Tensor masters_, weights_, gradients_, moment1_, moment2_;
+  // Of a device other than the CPU: where Views() copies the state.
+  struct HostCopy {
+    Tensor masters, moment1, moment2;  // pinned
+    bool is_current = false;
+  } host_;
+};
+
+}  // namespace trainyard::worker
