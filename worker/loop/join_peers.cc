@@ -4,6 +4,7 @@
 
 #include "worker/loop/outcome.h"
 #include "worker/parallel/connect.h"
+#include "worker/parallel/nccl_collective.h"
 
 namespace trainyard::worker {
 namespace {
@@ -33,6 +34,11 @@ StatusOr<std::unique_ptr<Collective>> JoinPeers(const RankContext& context) {
       Connect(listener, directive.peers, context.rank, directive.attempt_secret,
               context.connect_timeout, stopped);
   if (absl::IsCancelled(collective.status())) return StopRequested("all peers are connected");
+  if (!collective.ok()) return PeerError(collective.status());
+  if (context.spec.resources.device != "cuda") return collective;
+  ASSIGN_OR_RETURN(std::unique_ptr<NcclLibrary> library, OpenNcclLibrary());
+  collective = NcclCollective::Connect(*std::move(collective), std::move(library), context.clock,
+                                       context.connect_timeout);
   if (!collective.ok()) return PeerError(collective.status());
   return collective;
 }
