@@ -35,13 +35,17 @@ double ActivationBytesPerRow(const JobSpec& spec) {
   return 4 * tokens * per_token;
 }
 
-// The largest divisor of a rank's rows that is at most 16 and keeps activations below 1 GiB.
+// The largest divisor of a rank's rows that is at most 16 and keeps activations below 1 GiB; on a GPU at
+// most 512, and below 16 GiB.
 int64_t ChooseMicroBatchSize(const JobSpec& spec) {
-  constexpr double kActivationBytes = 1 << 30;
+  // A CPU gains nothing from more than its caches take; a GPU waits for its orders on little work.
+  const bool gpu = spec.resources.device == "cuda";
+  const double activation_bytes = gpu ? 16.0 * (1 << 30) : 1.0 * (1 << 30);
+  const int64_t rows_max = gpu ? 512 : 16;
   const int64_t rows = spec.train.global_batch_size / spec.resources.ranks;
-  const double fit = kActivationBytes / ActivationBytesPerRow(spec);
+  const double fit = activation_bytes / ActivationBytesPerRow(spec);
   int64_t chosen = 1;
-  for (int64_t n = 2; n <= std::min<int64_t>(16, rows); ++n) {
+  for (int64_t n = 2; n <= std::min(rows_max, rows); ++n) {
     if (rows % n == 0 && static_cast<double>(n) <= fit) chosen = n;
   }
   return chosen;

@@ -46,8 +46,10 @@ TEST(Resolve, KeepsAMicroBatchThatWasGiven) {
 }
 
 TEST(Resolve, ChoosesAMicroBatchThatDividesTheRowsOfARankAndStaysModest) {
-  const auto chosen = [](int64_t rows, int64_t ranks, const char* preset, int64_t length) {
+  const auto chosen = [](int64_t rows, int64_t ranks, const char* preset, int64_t length,
+                         const char* device = "cpu") {
     JobSpec spec = ExampleJob().spec;
+    spec.resources.device = device;
     spec.train.global_batch_size = rows;
     spec.resources.ranks = ranks;
     spec.model.preset = preset;
@@ -61,6 +63,8 @@ TEST(Resolve, ChoosesAMicroBatchThatDividesTheRowsOfARankAndStaysModest) {
   EXPECT_EQ(chosen(34, 2, "llama-nano", 256), 1) << "17 rows a rank";
   EXPECT_EQ(chosen(1024, 1, "llama-nano", 256), 16);
   EXPECT_LT(chosen(1024, 1, "gpt2-medium", 1024), 4) << "large rows";
+  EXPECT_EQ(chosen(1024, 1, "llama-nano", 256, "cuda"), 512) << "a GPU wants much at once";
+  EXPECT_GE(chosen(1024, 1, "gpt2-medium", 1024, "cuda"), 4);
 }
 
 TEST(Resolve, RefusesWhatValidateRefuses) {
