@@ -79,6 +79,8 @@ def main():
     for name, value in (("layers", 12), ("width", 768), ("heads", 12), ("vocab", 50304), ("rows", 4),
                         ("length", 512), ("threads", 2)):
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the model")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(1)
@@ -89,10 +91,12 @@ def main():
         model = Transformers(a.family, a.layers, a.width, a.heads, a.vocab, positions)
     if a.numbers == "bf16":
         model = model.to(torch.bfloat16)
-    model.train()
+    model.train().to(a.device)
+    if a.compile:
+        model = torch.compile(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    autocast = torch.autocast("cpu", torch.bfloat16) if a.numbers == "autocast" else contextlib.nullcontext()
-    batches = [torch.randint(a.vocab, (a.rows, a.length)) for _ in range(8)]
+    autocast = torch.autocast(a.device, torch.bfloat16) if a.numbers == "autocast" else contextlib.nullcontext()
+    batches = [torch.randint(a.vocab, (a.rows, a.length), device=a.device) for _ in range(8)]
     for step, _ in enumerate(sys.stdin):
         begin = time.perf_counter()
         ids = batches[step % 8]

@@ -20,6 +20,7 @@ namespace {
 struct Shape {
   std::string preset = "gpt2";
   std::string precision = "bf16";
+  std::string device = "cpu";
   int64_t vocab = 50304;
   int64_t rows = 4;
   int64_t length = 512;
@@ -65,9 +66,12 @@ Status Run(const Shape& shape) {
   ASSIGN_OR_RETURN(const ModelConfig config, ConfigOf(shape));
   const Precision precision =
       shape.precision == "bf16" ? Precision::kBfloat16 : Precision::kFloat32;
+  ASSIGN_OR_RETURN(const Device device, DeviceFromName(shape.device));
   ASSIGN_OR_RETURN(
       const std::unique_ptr<Engine> engine,
-      Engine::Create(config, {.precision = precision, .threads = shape.threads, .seed = 1}));
+      Engine::Create(
+          config,
+          {.precision = precision, .device = device, .threads = shape.threads, .seed = 1}));
   const SystemClock clock;
   const int64_t micro_rows = shape.micro_rows > 0 ? shape.micro_rows : shape.rows;
   ASSIGN_OR_RETURN(const CrossEntropy objective, CrossEntropy::Over(shape.rows * shape.length));
@@ -100,6 +104,7 @@ int main(int argc, char** argv) {
   trainyard::worker::Shape shape;
   app.add_option("--preset", shape.preset, "model shape");
   app.add_option("--precision", shape.precision, "fp32 or bf16");
+  app.add_option("--device", shape.device, "cpu or cuda");
   app.add_option("--vocab", shape.vocab, "vocabulary");
   app.add_option("--rows", shape.rows, "rows of a step");
   app.add_option("--length", shape.length, "tokens of a row");

@@ -1,6 +1,7 @@
 """Training steps of the engine beside PyTorch's, interleaved on this machine: docs/performance.md has the table.
 
     python3 bench/train_step.py [--work gpt2,nano,llama-15m] [--rounds 7]
+    python3 bench/train_step.py --device cuda        on a GPU; the programs are those of scripts/build_cuda
 
 Every program holds its model and takes a few steps when it is its turn; a round is a turn of each. Printed per work and
 peer: the median step with its spread, and the median over rounds of the peer's time over ours.
@@ -15,7 +16,9 @@ import sys
 
 from yard import BIN, machine, spread
 
-PYTHON = pathlib.Path(os.environ.get("TRAINYARD_CACHE", os.path.expanduser("~/.cache/trainyard"))) / "oracle/bin/python"
+CACHE = pathlib.Path(os.environ.get("TRAINYARD_CACHE", os.path.expanduser("~/.cache/trainyard")))
+PYTHON = pathlib.Path(os.environ.get("TRAINYARD_PYTHON", CACHE / "oracle/bin/python"))
+STEP = BIN / "bench_train_step"
 HERE = pathlib.Path(__file__).parent
 
 # Name: (our flags, the peers' shape, steps of a turn, peers as (name, flags)).
@@ -34,6 +37,21 @@ WORKS = {
                   {"layers": 6, "width": 288, "heads": 6, "rows": 8, "length": 256, "vocab": 32000}, 3,
                   [("transformers, bf16", ["--model", "transformers", "--family", "llama", "--numbers", "bf16"]),
                    ("transformers, float32", ["--model", "transformers", "--family", "llama", "--numbers", "fp32"])]),
+}
+# On a GPU, where nanoGPT compiles its model and multiplies by autocast.
+CUDA_WORKS = {
+    "gpt2": (["--preset", "gpt2", "--rows", "16", "--length", "1024", "--vocab", "50304"],
+             {"layers": 12, "width": 768, "heads": 12, "rows": 16, "length": 1024, "vocab": 50304}, 10,
+             [("transformers, autocast", ["--model", "transformers", "--numbers", "autocast"]),
+              ("transformers, bf16", ["--model", "transformers", "--numbers", "bf16"]),
+              ("nanoGPT style, autocast", ["--model", "nanogpt", "--numbers", "autocast"]),
+              ("nanoGPT style, bf16", ["--model", "nanogpt", "--numbers", "bf16"]),
+              ("nanoGPT style, autocast, compiled", ["--model", "nanogpt", "--numbers", "autocast", "--compile"])]),
+    "llama-110m": (["--preset", "llama-110m", "--rows", "8", "--length", "2048", "--vocab", "32000"],
+                   {"layers": 12, "width": 768, "heads": 12, "rows": 8, "length": 2048, "vocab": 32000}, 10,
+                   [("transformers, autocast", ["--model", "transformers", "--family", "llama", "--numbers",
+                                                "autocast"]),
+                    ("transformers, bf16", ["--model", "transformers", "--family", "llama", "--numbers", "bf16"])]),
 }
 
 
@@ -62,13 +80,14 @@ class Runner:
         self.process.wait()
 
 
-def measure(name, rounds):
-    flags, shape, steps, peers = WORKS[name]
+def measure(name, rounds, device):
+    flags, shape, steps, peers = (CUDA_WORKS if device == "cuda" else WORKS)[name]
+    where = ["--device", device]
     shape_flags = [word for key, value in shape.items() for word in (f"--{key}", value)]
-    runners = {"trainyard, bf16 with float32 masters": Runner([BIN / "bench_train_step", *flags])}
-    runners["trainyard, float32"] = Runner([BIN / "bench_train_step", *flags, "--precision", "fp32"])
+    runners = {"trainyard, bf16 with float32 masters": Runner([STEP, *flags, *where])}
+    runners["trainyard, float32"] = Runner([STEP, *flags, *where, "--precision", "fp32"])
     for peer, peer_flags in peers:
-        runners[peer] = Runner([PYTHON, HERE / "torch_step.py", *peer_flags, *shape_flags])
+        runners[peer] = Runner([PYTHON, HERE / "torch_step.py", *peer_flags, *shape_flags, *where])
     for runner in runners.values():
         runner.turn(3, keep=False)
     for _ in range(rounds):
@@ -78,7 +97,8 @@ def measure(name, rounds):
         runner.close()
     ours = next(iter(runners.values())).seconds
     tokens = shape["rows"] * shape["length"]
-    print(f"\n{name}: {shape['rows']} x {shape['length']} tokens, {rounds} rounds of {steps} steps, 2 threads")
+    threads = ", 2 threads" if device == "cpu" else ""
+    print(f"\n{name}: {shape['rows']} x {shape['length']} tokens, {rounds} rounds of {steps} steps{threads}")
     for peer, runner in runners.items():
         milliseconds = [1000 * s for s in runner.seconds]
         ratio = statistics.median(theirs / mine for theirs, mine in zip(runner.seconds, ours))
@@ -88,14 +108,18 @@ def measure(name, rounds):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--work", default=",".join(WORKS))
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--work", help="names, with commas between; default: all")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     if not PYTHON.exists():
-        sys.exit("error: the peers need PyTorch; run scripts/setup --oracle")
+        sys.exit("error: the peers need PyTorch; run scripts/setup --oracle, or name a Python in TRAINYARD_PYTHON")
     print(machine())
-    for name in options.work.split(","):
-        measure(name, options.rounds)
+    if options.device == "cuda":
+        subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], check=True)
+    works = options.work.split(",") if options.work else list(CUDA_WORKS if options.device == "cuda" else WORKS)
+    for name in works:
+        measure(name, options.rounds, options.device)
 
 
 main()
