@@ -1,6 +1,7 @@
 """How many steps Muon needs for AdamW's loss: llama-15m on WikiText-2, 8 rows of 256 tokens a step, one rank.
 
     python3 bench/muon.py [--data FOLDER] [--steps 600] [--rates 1e-3,2e-3,4e-3] [--seeds 1,2,3]
+    python3 bench/muon.py --device cuda --at-once 6     on a GPU, with the programs of scripts/build_cuda
 
 Both optimisers get the same rates, seeds, data order and schedule (warm-up over a twentieth, cosine to a tenth); held-out
 loss is taken every 1/24 of the steps, and of each optimiser the rate with the lowest mean loss after the last step counts.
@@ -11,6 +12,7 @@ FOLDER has train.txt or train.txt.gz, and valid.txt. A run that has ended is not
 """
 
 import argparse
+import concurrent.futures
 import gzip
 import json
 import os
@@ -38,6 +40,8 @@ def parse():
     parser.add_argument("--rates", type=listed(float), default=[1e-3, 2e-3, 4e-3])
     parser.add_argument("--seeds", type=listed(int), default=[1, 2, 3])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--at-once", type=int, default=1, help="runs side by side; their times then mean little")
     parser.add_argument("--work", type=pathlib.Path, help="keep the runs here, and use those that are there")
     return parser.parse_args()
 
@@ -66,12 +70,19 @@ class Runs:
                          "validation": [{"path": str(self.held_out), "format": "text"}]},
                 "train": {"max_steps": steps, "global_batch_size": 8, "max_length": 256, "learning_rate": rate,
                           "lr_scheduler_type": "cosine", "warmup_steps": steps // 20, "optim": optim, "seed": seed},
-                "resources": {"ranks": 1, "threads_per_rank": self.arguments.threads},
+                "resources": {"ranks": 1, "threads_per_rank": self.arguments.threads, "device": self.arguments.device},
                 "checkpoint": {"save_steps": 0},
                 "evaluation": {"eval_steps": max(1, steps // EVALUATIONS), "max_rows": 256}}
 
-    def curve(self, optim, rate, seed, steps):
-        """({step: held-out loss}, median seconds of a step)."""
+    def ahead(self, runs):
+        """Does these (optim, rate, seed, steps) side by side, the first one alone: it prepares the data for all."""
+        first, *rest = runs
+        self.run(*first)
+        with concurrent.futures.ThreadPoolExecutor(self.arguments.at_once) as pool:
+            list(pool.map(lambda run: self.run(*run), rest))
+
+    def run(self, optim, rate, seed, steps):
+        """The folder of one run, which is made if it is not there."""
         out = self.work / f"{optim}-{rate:g}-{seed}-{steps}"
         if not (out / "done").exists():
             shutil.rmtree(out, ignore_errors=True)
@@ -88,6 +99,11 @@ class Runs:
             if not self.prepared.exists():
                 shutil.copytree(out / "prepared", self.prepared, copy_function=os.link)
             (out / "done").write_text(str(code))
+        return out
+
+    def curve(self, optim, rate, seed, steps):
+        """({step: held-out loss}, median seconds of a step)."""
+        out = self.run(optim, rate, seed, steps)
         points = {}
         for line in (out / "metrics.jsonl").read_text().splitlines():
             point = json.loads(line)
@@ -120,6 +136,7 @@ def reaches(curve, loss):
 def best_rate(runs, optim, steps):
     """(rate, mean curve, last losses by seed, seconds of a step) of the rate with the least mean loss at the end."""
     found = []
+    runs.ahead([(optim, rate, seed, steps) for rate in runs.arguments.rates for seed in runs.arguments.seeds])
     for rate in runs.arguments.rates:
         made = [runs.curve(optim, rate, seed, steps) for seed in runs.arguments.seeds]
         last = [losses[steps] for losses, _ in made]
@@ -136,6 +153,7 @@ def compare(runs):
     adamw_rate, _, adamw, adamw_seconds = best_rate(runs, "adamw", steps)
     muon_rate, muon_curve, muon, muon_seconds = best_rate(runs, "muon", steps)
     shorter_steps = int(SHARE * steps)
+    runs.ahead([("muon", muon_rate, seed, shorter_steps) for seed in runs.arguments.seeds])
     shorter = [runs.curve("muon", muon_rate, seed, shorter_steps)[0][shorter_steps]
                for seed in runs.arguments.seeds]
     goal = statistics.mean(adamw)
