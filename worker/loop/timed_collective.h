@@ -39,6 +39,7 @@ class TimedCollective final : public Collective {
   }
   void Abort() override { inner_->Abort(); }
   int64_t sequence() const override { return inner_->sequence(); }
+  bool waits_for_network() const override { return inner_->waits_for_network(); }
 
  private:
   template <class Call>
