@@ -1,5 +1,7 @@
 #include "worker/loop/join_peers.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 
 #include "worker/loop/outcome.h"
@@ -34,6 +36,8 @@ StatusOr<std::unique_ptr<Collective>> JoinPeers(const RankContext& context) {
               context.connect_timeout, stopped);
   if (absl::IsCancelled(collective.status())) return StopRequested("all peers are connected");
   if (!collective.ok()) return PeerError(collective.status());
+  spdlog::info("ranks={} listens={} peers_through={}", context.ranks, listener.address(),
+               (*collective)->waits_for_network() ? "tcp" : "shared_memory");
   return collective;
 }
 
