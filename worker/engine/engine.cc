@@ -13,6 +13,7 @@
 
 #include "common/rng.h"
 #include "worker/engine/batch_check.h"
+#include "worker/engine/gradient_sums.h"
 #include "worker/engine/sampling.h"
 #include "worker/model/fresh_weights.h"
 #include "worker/model/layout.h"
@@ -74,7 +75,8 @@ class TorchEngine final : public Engine {
 
   const ModelConfig& config() const override { return config_; }
   StatusOr<TokenOutputs> Forward(const Batch& batch) override;
-  StatusOr<StepLoss> ForwardBackward(const Batch& batch, const TokenObjective& objective) override;
+  StatusOr<StepLoss> ForwardBackward(const Batch& batch, const TokenObjective& objective,
+                                     const SumOver& last) override;
   StatusOr<UpdateReport> Update(const UpdateOptions& options, Collective* collective) override;
   int64_t update_count() const override { return update_count_; }
   void set_update_count(int64_t count) override { update_count_ = count; }
@@ -105,6 +107,7 @@ class TorchEngine final : public Engine {
   // Flat, in the order of layout_. In float32 the weights are the masters themselves.
   Tensor masters_, weights_, gradients_, moment1_, moment2_;
   std::unique_ptr<Transformer> model_;
+  std::optional<GradientSums> sums_;
   int64_t update_count_ = 0;
 };
 
@@ -119,6 +122,8 @@ TorchEngine::TorchEngine(const ModelConfig& config, const EngineOptions& options
                    {masters_.mutable_data_ptr<float>(), static_cast<size_t>(count)});
   weights_ = options.precision == Precision::kBfloat16 ? masters_.to(at::kBFloat16) : masters_;
   model_ = std::make_unique<Transformer>(config_, layout_, weights_, gradients_);
+  sums_.emplace(std::span<float>(gradients_.mutable_data_ptr<float>(), static_cast<size_t>(count)),
+                BackwardOrder(config_, layout_));
 }
 
 template <class Result, class Verb>
@@ -155,9 +160,10 @@ StatusOr<TokenOutputs> TorchEngine::Forward(const Batch& batch) {
   });
 }
 
-StatusOr<StepLoss> TorchEngine::ForwardBackward(const Batch& batch,
-                                                const TokenObjective& objective) {
+StatusOr<StepLoss> TorchEngine::ForwardBackward(const Batch& batch, const TokenObjective& objective,
+                                                const SumOver& last) {
   RETURN_IF_ERROR(CheckBatch(batch, config_));
+  sums_->Begin(last.collective, last.timeout);
   return Run<StatusOr<StepLoss>>("ForwardBackward", [&] { return Learn(batch, objective); });
 }
 
@@ -190,21 +196,18 @@ StatusOr<StepLoss> TorchEngine::Learn(const Batch& batch, const TokenObjective& 
     dhidden_ND = HeadBackward(hidden_ND, head_VD.value, trained.target_N, signals,
                               FromVector(loss.d_logprob_N), dentropy_N, head_VD.gradient);
   }
-  model_->Backward(trained.Spread(dhidden_ND, batch.tokens()), saved);
+  model_->Backward(trained.Spread(dhidden_ND, batch.tokens()), saved,
+                   [this](size_t ranges) { sums_->Finished(ranges); });
   return StepLoss{.loss_sum = loss.loss_sum,
                   .argmax_matches = signals.argmax_match_N.sum().item<int64_t>(),
                   .targets = targets};
 }
 
 StatusOr<UpdateReport> TorchEngine::Update(const UpdateOptions& options, Collective* collective) {
-  if (collective != nullptr) {
-    RETURN_IF_ERROR(
-        collective->AllReduceSum(std::span<float>(gradients_.mutable_data_ptr<float>(),
-                                                  static_cast<size_t>(gradients_.numel())),
-                                 options.timeout));
-  }
+  RETURN_IF_ERROR(sums_->Finish(collective, options.timeout));
   return Run<StatusOr<UpdateReport>>("Update", [&]() -> StatusOr<UpdateReport> {
-    const UpdateReport report = MeasureGradient();
+    UpdateReport report = MeasureGradient();
+    report.summing = sums_->waited();
     if (report.skipped) {
       gradients_.zero_();
     } else {
