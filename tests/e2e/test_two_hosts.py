@@ -43,6 +43,10 @@ class Hosts:
         for name in self.names.values():
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
+    def cable(self, state):
+        """Plugs (up) or unplugs (down) what is between the hosts."""
+        self.ip("-n", self.names["a"], "link", "set", "ty0", state)
+
     def inside(self, host):
         """What to put before a command to run it on this host."""
         return ["ip", "netns", "exec", self.names[host]]
@@ -129,3 +133,17 @@ def test_ranks_of_two_hosts_give_the_weights_of_ranks_of_one(tmp_path, hosts):
         through_memory, log = train(cluster)
         assert "peers_through=shared_memory" in log, log
     assert over_tcp == through_memory
+
+
+def test_a_job_outlives_a_cable_that_is_pulled(tmp_path, hosts):
+    """No packet says that a host is gone: its worker's silence does, and a worker that is back is used again."""
+    with TwoHosts(tmp_path / "two", hosts) as cluster:
+        job_id = cluster.submit(cluster.write_job(name="cut", steps=1500, ranks=2, save_steps=100))
+        cluster.wait_for_step(job_id, 150)
+        hosts.cable("down")
+        cluster.wait_for_state(job_id, "RECOVERING", seconds=60)
+        hosts.cable("up")
+        cluster.wait_for_success(job_id)
+        first, second = cluster.json("describe", job_id)["attempts"]
+        assert int(second["resumed_from_step"]) >= 100, (first, second)
+        assert first["end_reason"] in ("WORKER_LOST", "PEER_LOST"), first
