@@ -1,6 +1,7 @@
 // Speed of all-reduce between processes of this host, beside its floor in the same run: the time
 // one thread per rank needs to read and rewrite its own values once.
-//   bench_allreduce [ranks=2] [megabytes=500] [rounds=5]
+//   bench_allreduce [ranks=2] [megabytes=500] [rounds=5] [tcp]
+// tcp: as between hosts, here over loopback.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,9 +30,10 @@ std::string Rates(double bytes, std::vector<double> seconds) {
 }
 
 Status RunRank(const PeerListener& listener, const std::vector<std::string>& addresses, int rank,
-               const std::string& secret, int64_t count, int rounds) {
+               const std::string& secret, Transport transport, int64_t count, int rounds) {
   const SystemClock clock;
-  ASSIGN_OR_RETURN(const auto ranks, Connect(listener, addresses, rank, secret, absl::Seconds(20)));
+  ASSIGN_OR_RETURN(const auto ranks,
+                   Connect(listener, addresses, rank, secret, absl::Seconds(20), {}, transport));
   std::vector<float> values(static_cast<size_t>(count), 1.0f);
   const double bytes = static_cast<double>(values.size() * sizeof(float));
   std::vector<double> reduce, touch, small;
@@ -54,14 +56,15 @@ Status RunRank(const PeerListener& listener, const std::vector<std::string>& add
   std::sort(small.begin(), small.end());
   if (rank == 0)
     std::printf(
-        "%d ranks, %.0f MB of float32 each\n  all-reduce   GB/s %s\n  read + write GB/s %s\n"
+        "%d ranks, %.0f MB of float32 each, over %s\n  all-reduce   GB/s %s\n  read + write GB/s "
+        "%s\n"
         "  one number   %.1f us best\n",
-        ranks->size(), bytes / 1e6, Rates(bytes, reduce).c_str(), Rates(bytes, touch).c_str(),
-        small.front() * 1e6);
+        ranks->size(), bytes / 1e6, ranks->waits_for_network() ? "TCP" : "shared memory",
+        Rates(bytes, reduce).c_str(), Rates(bytes, touch).c_str(), small.front() * 1e6);
   return OkStatus();
 }
 
-int Run(int n_ranks, int64_t count, int rounds) {
+int Run(int n_ranks, int64_t count, int rounds, Transport transport) {
   std::vector<PeerListener> listeners;
   std::vector<std::string> addresses;
   for (int rank = 0; rank < n_ranks; ++rank) {
@@ -73,8 +76,8 @@ int Run(int n_ranks, int64_t count, int rounds) {
   const std::string secret = RandomHex(32);
   for (int rank = 0; rank < n_ranks; ++rank) {
     if (::fork() != 0) continue;
-    const Status status =
-        RunRank(listeners[static_cast<size_t>(rank)], addresses, rank, secret, count, rounds);
+    const Status status = RunRank(listeners[static_cast<size_t>(rank)], addresses, rank, secret,
+                                  transport, count, rounds);
     if (!status.ok()) std::fprintf(stderr, "rank %d: %s\n", rank, status.ToString().c_str());
     std::fflush(stdout);
     ::_exit(status.ok() ? 0 : 1);
@@ -91,6 +94,9 @@ int main(int argc, char** argv) {
   const auto argument = [&](int i, int64_t value) {
     return argc > i ? std::atoll(argv[i]) : value;
   };
+  using trainyard::worker::Transport;
+  const bool tcp = argc > 4 && std::string_view(argv[4]) == "tcp";
+  const Transport transport = tcp ? Transport::kTcp : Transport::kBest;
   return trainyard::worker::Run(static_cast<int>(argument(1, 2)), argument(2, 500) * 250'000,
-                                static_cast<int>(argument(3, 5)));
+                                static_cast<int>(argument(3, 5)), transport);
 }

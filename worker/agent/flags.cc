@@ -1,5 +1,7 @@
 #include "worker/agent/flags.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <charconv>
 #include <functional>
@@ -67,7 +69,8 @@ const std::vector<Flag>& AllFlags() {
       Path(
           "--trainer", "FILE", "the trainer program (default: beside this one)",
           [](Flags & f) -> auto& { return f.trainer; }),
-      Text("--bind-address", "IP", "where ranks listen for each other (default 127.0.0.1)",
+      Text("--bind-address", "IP",
+           "where ranks listen and other hosts' ranks reach them (default 127.0.0.1)",
            &Flags::bind_address),
       Text("--http", "HOST:PORT", "/metrics and /healthz (default 127.0.0.1:7079 or next free)",
            &Flags::http),
@@ -118,6 +121,21 @@ Status UnknownFlag(const std::string& name) {
   return InvalidArgument("{}: no such flag; --help lists them", name);
 }
 
+// Ranks bind this very address and tell it to their peers.
+Status CheckBindAddress(const std::string& text) {
+  in_addr v4{};
+  in6_addr v6{};
+  const bool is_v4 = ::inet_pton(AF_INET, text.c_str(), &v4) == 1;
+  const bool is_v6 = !is_v4 && ::inet_pton(AF_INET6, text.c_str(), &v6) == 1;
+  if (!is_v4 && !is_v6)
+    return InvalidArgument("--bind-address: '{}' is not a numeric IPv4 or IPv6 address", text);
+  if (is_v4 ? v4.s_addr == INADDR_ANY : IN6_IS_ADDR_UNSPECIFIED(&v6))
+    return InvalidArgument(
+        "--bind-address: '{}' is no address that other hosts could reach; name one of this host's",
+        text);
+  return OkStatus();
+}
+
 Status CheckAll(const Flags& flags) {
   const std::pair<const char*, bool> required[] = {{"--id", flags.id.empty()},
                                                    {"--coordinator", flags.coordinator.empty()},
@@ -128,6 +146,7 @@ Status CheckAll(const Flags& flags) {
     if (missing) return InvalidArgument("{} is missing; --help shows what it is", name);
   if (flags.id.size() > 63 || !IsSafeJobId(flags.id))
     return InvalidArgument("--id: '{}' is not 1 to 63 of A-Z a-z 0-9 . _ -", flags.id);
+  RETURN_IF_ERROR(CheckBindAddress(flags.bind_address));
   if (flags.drain && flags.kill_on_exit)
     return InvalidArgument("--drain and --kill-on-exit exclude each other");
   return OkStatus();

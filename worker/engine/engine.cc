@@ -14,6 +14,7 @@
 #include "common/rng.h"
 #include "worker/engine/batch_check.h"
 #include "worker/engine/flat_parameters.h"
+#include "worker/engine/gradient_sums.h"
 #include "worker/engine/sampling.h"
 #include "worker/model/transformer.h"
 #include "worker/ops/cpu_kernels.h"
@@ -70,7 +71,8 @@ class TorchEngine final : public Engine {
 
   const ModelConfig& config() const override { return config_; }
   StatusOr<TokenOutputs> Forward(const Batch& batch) override;
-  StatusOr<StepLoss> ForwardBackward(const Batch& batch, const TokenObjective& objective) override;
+  StatusOr<StepLoss> ForwardBackward(const Batch& batch, const TokenObjective& objective,
+                                     const SumOver& last) override;
   StatusOr<UpdateReport> Update(const UpdateOptions& options, Collective* collective) override;
   int64_t update_count() const override { return update_count_; }
   void set_update_count(int64_t count) override { update_count_ = count; }
@@ -93,6 +95,7 @@ class TorchEngine final : public Engine {
   const EngineOptions options_;
   FlatParameters parameters_;
   const Transformer model_;
+  GradientSums sums_;
   int64_t update_count_ = 0;
 };
 
@@ -100,7 +103,8 @@ TorchEngine::TorchEngine(const ModelConfig& config, const EngineOptions& options
     : config_(config),
       options_(options),
       parameters_(config, options),
-      model_(config, parameters_.layout(), parameters_.weights(), parameters_.gradients()) {}
+      model_(config, parameters_.layout(), parameters_.weights(), parameters_.gradients()),
+      sums_(parameters_.gradient_span(), BackwardOrder(config_, parameters_.layout())) {}
 
 template <class Result, class Verb>
 Result TorchEngine::Run(const char* name, Verb verb) {
@@ -136,9 +140,10 @@ StatusOr<TokenOutputs> TorchEngine::Forward(const Batch& batch) {
   });
 }
 
-StatusOr<StepLoss> TorchEngine::ForwardBackward(const Batch& batch,
-                                                const TokenObjective& objective) {
+StatusOr<StepLoss> TorchEngine::ForwardBackward(const Batch& batch, const TokenObjective& objective,
+                                                const SumOver& last) {
   RETURN_IF_ERROR(CheckBatch(batch, config_));
+  sums_.Begin(last.collective, last.timeout);
   return Run<StatusOr<StepLoss>>("ForwardBackward", [&] { return Learn(batch, objective); });
 }
 
@@ -150,6 +155,7 @@ StatusOr<StepLoss> TorchEngine::Learn(const Batch& batch, const TokenObjective& 
   const Tensor hidden_ND = trained.Select(model_.Forward(batch, &saved));
   const Parameter& head_VD = model_.head_VD();
 
+  const auto summed = [this](size_t ranges) { sums_.Finished(ranges); };
   HeadSignals signals;
   TokenGradients loss;
   // What backward needs is asked of the device before anything is read back from it.
@@ -159,7 +165,7 @@ StatusOr<StepLoss> TorchEngine::Learn(const Batch& batch, const TokenObjective& 
     HeadResult head = HeadForwardBackward(hidden_ND, head_VD.value, trained.target_N,
                                           FromVector(loss.d_logprob_N, device()), head_VD.gradient);
     signals = std::move(head.signals);
-    model_.Backward(trained.Spread(head.dhidden_ND, batch.tokens()), saved);
+    model_.Backward(trained.Spread(head.dhidden_ND, batch.tokens()), saved, summed);
     const std::vector<float> logprob_N = ToVector(signals.logprob_N);
     ASSIGN_OR_RETURN(loss, objective.Evaluate({.logprob_N = logprob_N, .entropy_N = {}}));
   } else {
@@ -172,7 +178,7 @@ StatusOr<StepLoss> TorchEngine::Learn(const Batch& batch, const TokenObjective& 
     const Tensor dhidden_ND =
         HeadBackward(hidden_ND, head_VD.value, trained.target_N, signals,
                      FromVector(loss.d_logprob_N, device()), dentropy_N, head_VD.gradient);
-    model_.Backward(trained.Spread(dhidden_ND, batch.tokens()), saved);
+    model_.Backward(trained.Spread(dhidden_ND, batch.tokens()), saved, summed);
   }
   return StepLoss{.loss_sum = loss.loss_sum,
                   .argmax_matches = signals.argmax_match_N.sum().item<int64_t>(),
@@ -180,11 +186,10 @@ StatusOr<StepLoss> TorchEngine::Learn(const Batch& batch, const TokenObjective& 
 }
 
 StatusOr<UpdateReport> TorchEngine::Update(const UpdateOptions& options, Collective* collective) {
-  if (collective != nullptr) {
-    RETURN_IF_ERROR(collective->AllReduceSum(parameters_.gradient_span(), options.timeout));
-  }
+  RETURN_IF_ERROR(sums_.Finish(collective, options.timeout));
   return Run<StatusOr<UpdateReport>>("Update", [&]() -> StatusOr<UpdateReport> {
-    const UpdateReport report = parameters_.Measure();
+    UpdateReport report = parameters_.Measure();
+    report.summing = sums_.waited();
     if (report.skipped) {
       parameters_.ZeroGradients();
     } else {

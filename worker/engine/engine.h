@@ -61,10 +61,17 @@ struct UpdateOptions {
   absl::Duration timeout = absl::Seconds(600);
 };
 
+// Which ranks sum a step's gradients (null: this one alone), and how long one call may take.
+struct SumOver {
+  Collective* collective = nullptr;
+  absl::Duration timeout = absl::Seconds(600);
+};
+
 struct UpdateReport {
   double grad_norm = 0;       // L2 over all parameters, before clipping
   bool skipped = false;       // a gradient was not finite: nothing was changed
   std::string non_finite_in;  // the first such tensor's name
+  absl::Duration summing;     // waited for the sum over ranks
 };
 
 struct SampleOptions {
@@ -90,9 +97,12 @@ class Engine {
 
   virtual const ModelConfig& config() const = 0;
   virtual StatusOr<TokenOutputs> Forward(const Batch& batch) = 0;
-  // Adds this micro-batch's gradients to what is there.
-  virtual StatusOr<StepLoss> ForwardBackward(const Batch& batch,
-                                             const TokenObjective& objective) = 0;
+  // Adds this micro-batch's gradients to what is there. `last`: given with the last one before an
+  // Update over this collective; where that pays (gradient_sums.h), finished gradients are summed
+  // from here on, so nobody else may use the collective until Update has returned. An engine that
+  // goes away in between aborts it.
+  virtual StatusOr<StepLoss> ForwardBackward(const Batch& batch, const TokenObjective& objective,
+                                             const SumOver& last = {}) = 0;
   // Sums gradients over the collective's ranks (null: one rank), clips, updates once, and zeroes
   // the gradients. The collective must take memory of the engine's device.
   virtual StatusOr<UpdateReport> Update(const UpdateOptions& options, Collective* collective) = 0;

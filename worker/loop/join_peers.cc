@@ -1,5 +1,7 @@
 #include "worker/loop/join_peers.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 
 #include "worker/loop/outcome.h"
@@ -12,6 +14,12 @@ namespace {
 // From the first rank that hears a stop to the last: reports and answers come within a second.
 constexpr absl::Duration kStopSpreads = absl::Seconds(2);
 constexpr absl::Duration kLookEvery = absl::Milliseconds(50);
+
+// For the log.
+const char* PeersThrough(const RankContext& context, const Collective& collective) {
+  if (context.spec.resources.device == "cuda") return "nccl";
+  return collective.waits_for_network() ? "tcp" : "shared_memory";
+}
 
 }  // namespace
 
@@ -35,11 +43,14 @@ StatusOr<std::unique_ptr<Collective>> JoinPeers(const RankContext& context) {
               context.connect_timeout, stopped);
   if (absl::IsCancelled(collective.status())) return StopRequested("all peers are connected");
   if (!collective.ok()) return PeerError(collective.status());
-  if (context.spec.resources.device != "cuda") return collective;
-  ASSIGN_OR_RETURN(std::unique_ptr<NcclLibrary> library, OpenNcclLibrary());
-  collective = NcclCollective::Connect(*std::move(collective), std::move(library), context.clock,
-                                       context.connect_timeout);
-  if (!collective.ok()) return PeerError(collective.status());
+  if (context.spec.resources.device == "cuda") {
+    ASSIGN_OR_RETURN(std::unique_ptr<NcclLibrary> library, OpenNcclLibrary());
+    collective = NcclCollective::Connect(*std::move(collective), std::move(library), context.clock,
+                                         context.connect_timeout);
+    if (!collective.ok()) return PeerError(collective.status());
+  }
+  spdlog::info("ranks={} listens={} peers_through={}", context.ranks, listener.address(),
+               PeersThrough(context, **collective));
   return collective;
 }
 

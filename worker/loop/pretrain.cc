@@ -17,11 +17,11 @@
 #include "worker/loop/job_model.h"
 #include "worker/loop/join_peers.h"
 #include "worker/loop/outcome.h"
+#include "worker/loop/peer_collective.h"
 #include "worker/loop/prepare_phase.h"
 #include "worker/loop/replicas.h"
 #include "worker/loop/step_clock.h"
 #include "worker/loop/step_log.h"
-#include "worker/loop/timed_collective.h"
 #include "worker/loop/update_options.h"
 #include "worker/objective/cross_entropy.h"
 #include "worker/optim/schedule.h"
@@ -45,7 +45,7 @@ struct Progress {
 
 class Pretraining {
  public:
-  Pretraining(const RankContext& context, const PreparedData& data, TimedCollective* collective)
+  Pretraining(const RankContext& context, const PreparedData& data, Collective* collective)
       : context_(context),
         spec_(context.spec),
         link_(*context.link),
@@ -86,7 +86,7 @@ class Pretraining {
   const JobSpec& spec_;
   RankLink& link_;
   const PreparedData& data_;
-  TimedCollective* const collective_;  // null: one rank
+  Collective* const collective_;  // null: one rank
 
   Precision precision_ = Precision::kFloat32;
   std::unique_ptr<Engine> engine_;
@@ -119,26 +119,26 @@ StatusOr<StepReport> Pretraining::Step() {
       loader_->MicroBatches(step, context_.rank, context_.ranks, spec_.train.micro_batch_size));
 
   step_clock_.Enter(StepPhase::kForwardBackward);
+  const SumOver ranks{.collective = collective_, .timeout = context_.collective_timeout};
   for (const Batch& micro_batch : micro_batches) {
-    ASSIGN_OR_RETURN(const StepLoss part, engine_->ForwardBackward(micro_batch, objective));
+    const bool last = &micro_batch == &micro_batches.back();
+    ASSIGN_OR_RETURN(const StepLoss part,
+                     engine_->ForwardBackward(micro_batch, objective, last ? ranks : SumOver{}));
     own_loss += part.loss_sum;
     report.sums.matches += static_cast<double>(part.argmax_matches);
     RETURN_IF_ERROR(Beat());
   }
 
+  step_clock_.Enter(StepPhase::kUpdate);
+  report.learning_rate = schedule_.LearningRate(step);
+  update_options_.learning_rate = report.learning_rate;
+  ASSIGN_OR_RETURN(report.update, engine_->Update(update_options_, collective_));
+  step_clock_.Move(StepPhase::kUpdate, StepPhase::kReduce, report.update.summing);
+
   step_clock_.Enter(StepPhase::kReduce);
   report.sums.stop_requested = link_.stop() == StopMode::kCheckpoint ? 1 : 0;
   report.sums.agents_gone = link_.agent_gone() ? 1 : 0;
   RETURN_IF_ERROR(SumOverRanks(report.sums));
-
-  step_clock_.Enter(StepPhase::kUpdate);
-  if (collective_ != nullptr) collective_->Take();
-  report.learning_rate = schedule_.LearningRate(step);
-  update_options_.learning_rate = report.learning_rate;
-  ASSIGN_OR_RETURN(report.update, engine_->Update(update_options_, collective_));
-  if (collective_ != nullptr) {
-    step_clock_.Move(StepPhase::kUpdate, StepPhase::kReduce, collective_->Take());
-  }
   step_clock_.Leave();
   report.step = ++progress_.step;
   has_stepped_ = true;
@@ -377,9 +377,9 @@ Status Pretraining::Resume() {
 StatusOr<link::Outcome> PrepareAndTrain(const RankContext& context) {
   ASSIGN_OR_RETURN(const PreparedData data, PreparePhase(context));
   ASSIGN_OR_RETURN(const std::unique_ptr<Collective> peers, JoinPeers(context));
-  std::optional<TimedCollective> collective;
-  if (peers != nullptr) collective.emplace(peers.get(), context.clock);
   context.abort->Arm(peers.get());
+  std::optional<PeerCollective> collective;
+  if (peers != nullptr) collective.emplace(peers.get());
   Pretraining training(context, data, collective.has_value() ? &*collective : nullptr);
   const auto disarm = absl::MakeCleanup([&] { context.abort->Arm(nullptr); });
   RETURN_IF_ERROR(training.Open());

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -134,6 +135,29 @@ std::vector<ParameterSpec> ParameterLayout(const ModelConfig& config) {
     writer.Add(names.head, {config.vocab_size, config.hidden_size}, Init::kNormal);
   }
   return std::move(writer.specs_);
+}
+
+std::vector<LayoutRange> BackwardOrder(const ModelConfig& config,
+                                       const std::vector<ParameterSpec>& layout) {
+  const NameMap& names = NamesOf(config);
+  const auto first_of = [&](const std::string& norm) {
+    const auto found = std::find_if(layout.begin(), layout.end(), [&](const ParameterSpec& spec) {
+      return spec.name == norm + ".weight";
+    });
+    REQUIRE(found != layout.end());
+    return found->first;
+  };
+  std::vector<int64_t> firsts = {first_of(names.final_norm)};
+  for (int64_t layer = config.layers; layer-- > 0;)
+    firsts.push_back(first_of(names.InBlock(layer, names.attention_norm)));
+  firsts.push_back(0);
+  std::vector<LayoutRange> order;
+  int64_t end = layout.back().first + layout.back().count;
+  for (const int64_t first : firsts) {
+    order.push_back({first, end - first});
+    end = first;
+  }
+  return order;
 }
 
 }  // namespace trainyard::worker

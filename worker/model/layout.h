@@ -13,6 +13,12 @@ namespace trainyard::worker {
 
 enum class Init { kNormal, kResidual, kOne, kZero };
 
+// A part of the flat buffers, in elements.
+struct LayoutRange {
+  int64_t first = 0;
+  int64_t count = 0;
+};
+
 struct ParameterSpec {
   std::string name;
   std::vector<int64_t> shape;
@@ -46,5 +52,10 @@ const NameMap& NamesOf(const ModelConfig& config);
 // Offsets are dense and in list order. Tensors that are multiplied together (q, k, v; gate, up)
 // are neighbours, so that one product serves them.
 std::vector<ParameterSpec> ParameterLayout(const ModelConfig& config);
+
+// All of the flat buffers in the order in which backward finishes their gradients, from the end
+// down: final norm and head (unless tied), the blocks from the last to the first, embeddings.
+std::vector<LayoutRange> BackwardOrder(const ModelConfig& config,
+                                       const std::vector<ParameterSpec>& layout);
 
 }  // namespace trainyard::worker

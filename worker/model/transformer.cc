@@ -155,16 +155,23 @@ Tensor Transformer::Forward(const Batch& batch, Activations* saved) const {
   return final_norm_.Forward(x_TD, keep.final_norm);
 }
 
-void Transformer::Backward(const Tensor& dhidden_TD, Activations& saved) const {
+void Transformer::Backward(const Tensor& dhidden_TD, Activations& saved,
+                           const RangesFinished& finished) const {
+  const auto tell = [&](size_t ranges) {
+    if (finished) finished(ranges);
+  };
   Tensor dx_TD = final_norm_.Backward(dhidden_TD, saved.last_TD, saved.final_norm);
+  tell(1);
   for (size_t i = blocks_.size(); i-- > 0;) {
     dx_TD = blocks_[i].Backward(dx_TD, saved.places, saved.blocks[i]);
     saved.blocks[i] = {};
+    tell(1 + blocks_.size() - i);
   }
   EmbeddingBackward(dx_TD, saved.token_ids_T, token_embedding_VD_.gradient);
   if (config_.position == PositionKind::kLearned) {
     EmbeddingBackward(dx_TD, saved.position_ids_T, position_embedding_PD_.gradient);
   }
+  tell(2 + blocks_.size());
 }
 
 KvCache Transformer::NewCache(int64_t capacity) const {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -40,8 +41,11 @@ class Transformer {
   // The hidden states after the final norm; the head is the caller's. The batch has been checked.
   // `saved` may be null when no backward follows.
   Tensor Forward(const Batch& batch, Activations* saved) const;
-  // Adds the gradients of everything below the head. Consumes `saved`, block by block.
-  void Backward(const Tensor& dhidden_TD, Activations& saved) const;
+  // Adds the gradients of everything below the head, whose own are there already. Consumes `saved`,
+  // block by block. `finished` is told how many ranges of BackwardOrder get no more gradients.
+  using RangesFinished = std::function<void(size_t ranges)>;
+  void Backward(const Tensor& dhidden_TD, Activations& saved,
+                const RangesFinished& finished = {}) const;
 
   // The head's [V, D]: the token embedding's when tied.
   const Parameter& head_VD() const { return head_VD_; }

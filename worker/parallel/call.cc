@@ -29,4 +29,43 @@ AbortRecord AbortRecord::Unpack(uint64_t word) {
           static_cast<int>(word >> 16 & 0xFF), static_cast<int64_t>(word >> 32)};
 }
 
+std::string OwnCall::Name() const { return fmt::format("call {} ({})", number, Describe(what)); }
+
+Status OwnCall::Ended(const AbortRecord& record) const {
+  switch (record.kind) {
+    case kGone:
+      return Aborted("{}: the connection to rank {} ended: its process is gone or out of reach",
+                     Name(), record.culprit);
+    case kTold:
+      return Aborted("{}: rank {} was told to stop", Name(), record.reporter);
+    case kLate:
+      return DeadlineExceeded("{}: rank {} waited in vain for rank {} in its call {}", Name(),
+                              record.reporter, record.culprit, record.call);
+    case kGarbled:
+      return Aborted("{}: rank {} had bytes from rank {} that are no message of ours", Name(),
+                     record.reporter, record.culprit);
+    case kGaveUp:
+      break;
+  }
+  return Aborted("{}: rank {} gave up its call {} because of rank {}", Name(), record.reporter,
+                 record.call, record.culprit);
+}
+
+Status OwnCall::PeerLeft(int peer, int64_t peer_calls) const {
+  return Aborted("{}: rank {} closed its side after {} calls", Name(), peer, peer_calls);
+}
+
+Status OwnCall::PeerIsLate(int peer, int64_t peer_calls) const {
+  return DeadlineExceeded("{}: rank {} {} within {}; it has begun {} calls", Name(), peer,
+                          peer_calls >= number ? "did not finish" : "did not arrive",
+                          absl::FormatDuration(timeout), peer_calls);
+}
+
+Status OwnCall::Disagreement(int rank, int peer, const CallDescriptor& theirs) const {
+  return InvalidArgument(
+      "call {}: this rank ({}) makes a {}, but rank {} makes a {}: ranks must make the same calls "
+      "in the same order",
+      number, rank, Describe(what), peer, Describe(theirs));
+}
+
 }  // namespace trainyard::worker

@@ -39,6 +39,9 @@ class Collective {
   virtual void Abort() = 0;
   // Number of calls begun so far; compared across ranks to name the one that is behind.
   virtual int64_t sequence() const = 0;
+  // Whether a call mostly waits for a network, so that computing meanwhile pays. Between processes
+  // of one host a call is copies and sums by the very cores that compute.
+  virtual bool waits_for_network() const { return false; }
 };
 
 }  // namespace trainyard::worker

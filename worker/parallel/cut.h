@@ -6,8 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "worker/parallel/segment.h"
-
 namespace trainyard::worker {
 
 struct Share {
@@ -23,10 +21,11 @@ struct Cut {
   int64_t ranks;
   int64_t capacity;
 
-  Cut(int64_t count, int ranks, size_t element_size)
+  // `chunk_bytes`: the most that a chunk may have.
+  Cut(int64_t count, int ranks, size_t element_size, int64_t chunk_bytes)
       : count(count),
         ranks(ranks),
-        capacity(kAreaBytes / ranks / static_cast<int64_t>(element_size) / kLine * kLine) {}
+        capacity(chunk_bytes / ranks / static_cast<int64_t>(element_size) / kLine * kLine) {}
 
   int64_t chunks() const { return (count + ranks * capacity - 1) / (ranks * capacity); }
   // Equal shares, but for the last ones of the last chunk.

@@ -8,7 +8,7 @@
 namespace trainyard::worker {
 namespace {
 
-constexpr std::string_view kMagic = "TRYRANK1";
+constexpr std::string_view kMagic = "TRYRANK2";
 constexpr size_t kNonceBytes = 64;  // 32 random bytes in hex
 constexpr size_t kMacBytes = 64;    // hex
 constexpr size_t kHelloBytes = 8 + 4 + 4 + kNonceBytes;

@@ -72,7 +72,7 @@ StatusOr<std::shared_ptr<Segment>> Segment::Open(const std::string& location, in
   if (!(words >> pid >> number >> token) || pid <= 0 || number < 0)
     return InvalidArgument("{:?} is not where ranks share memory", location);
   const std::string path = fmt::format("/proc/{}/fd/{}", pid, number);
-  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!fd.valid())
     return ErrnoStatus(errno, fmt::format("cannot open {}, the memory of the first rank (ranks of "
                                           "one host must run as one user and share /proc)",

@@ -94,7 +94,7 @@ Status SharedMemoryCollective::ReduceAll(std::span<T> values, uint32_t element,
   const auto count = static_cast<int64_t>(values.size());
   RETURN_IF_ERROR(Begin({kAllReduce, element, count, 0}, timeout));
   if (size_ == 1) return OkStatus();
-  const Cut cut(count, size_, sizeof(T));
+  const Cut cut(count, size_, sizeof(T), kAreaBytes);
   const auto area = [&](std::byte* bytes, int owner) {
     return reinterpret_cast<T*>(bytes) + owner * cut.capacity;
   };
@@ -217,7 +217,7 @@ Status SharedMemoryCollective::Begin(const CallDescriptor& call, absl::Duration 
   deadline_ = clock_.Elapsed() + timeout;
   const int64_t number = sequence_.fetch_add(1) + 1;
   if (const uint64_t record = segment_->header().abort.load(); record != 0)
-    return failure_ = AbortStatus(record);
+    return failure_ = ThisCall().Ended(AbortRecord::Unpack(record));
   // The description two calls ago was read by all: they began the last call after reading it.
   segment_->rank(rank_).calls[static_cast<size_t>(number % 2)] = call;
   Raise(&RankBlock::called, static_cast<uint32_t>(number));
@@ -225,11 +225,7 @@ Status SharedMemoryCollective::Begin(const CallDescriptor& call, absl::Duration 
     RETURN_IF_ERROR(WaitFor(peer, &RankBlock::called, static_cast<uint32_t>(number)));
     const CallDescriptor theirs = segment_->rank(peer).calls[static_cast<size_t>(number % 2)];
     // Every rank compares, so every rank finds out without an abort.
-    if (theirs != call)
-      return failure_ = InvalidArgument(
-                 "call {}: this rank ({}) makes a {}, but rank {} makes a {}: ranks must make the "
-                 "same calls in the same order",
-                 number, rank_, Describe(call), peer, Describe(theirs));
+    if (theirs != call) return failure_ = ThisCall().Disagreement(rank_, peer, theirs);
   }
   return OkStatus();
 }
@@ -288,27 +284,23 @@ Status SharedMemoryCollective::WaitFor(int peer, Counter RankBlock::*member, uin
     const bool left = block.left.load() != 0;
     const uint64_t record = segment_->header().abort.load();
     if (Reached(counter, target)) return OkStatus();
-    if (record != 0) return failure_ = AbortStatus(record);
-    const int64_t number = sequence_.load();
-    if (left)
-      return Fail(Aborted("call {} ({}): rank {} closed its side after {} calls", number,
-                          Describe(call_), peer, block.called.value.load()),
-                  peer);
+    if (record != 0) return failure_ = ThisCall().Ended(AbortRecord::Unpack(record));
+    const int64_t begun = CallsOf(peer);
+    if (left) return Fail(ThisCall().PeerLeft(peer, begun), peer);
     const absl::Duration remaining = deadline_ - clock_.Elapsed();
-    if (remaining <= absl::ZeroDuration()) {
-      const bool arrived = Reached(block.called, static_cast<uint32_t>(number));
-      return Fail(
-          DeadlineExceeded("call {} ({}): rank {} {} within {}; it has begun {} calls", number,
-                           Describe(call_), peer, arrived ? "did not finish" : "did not arrive",
-                           absl::FormatDuration(timeout_), block.called.value.load()),
-          peer);
-    }
+    if (remaining <= absl::ZeroDuration()) return Fail(ThisCall().PeerIsLate(peer, begun), peer);
     counter.waiters.fetch_add(1);
     const uint32_t seen = counter.value.load();
     if (static_cast<int32_t>(seen - target) < 0)
       FutexWait(&counter.value, seen, std::min(kSleepSlice, remaining));
     counter.waiters.fetch_sub(1);
   }
+}
+
+int64_t SharedMemoryCollective::CallsOf(int peer) const {
+  const int64_t own = sequence_.load();
+  const uint32_t theirs = segment_->rank(peer).called.value.load();
+  return own + static_cast<int32_t>(theirs - static_cast<uint32_t>(own));
 }
 
 // ---- Ends
@@ -318,20 +310,6 @@ Status SharedMemoryCollective::Fail(Status status, int culprit) {
   const AbortKind kind = failure_.code() == StatusCode::kDeadlineExceeded ? kLate : kGaveUp;
   SetAbort({kind, rank_, culprit, sequence_.load()});
   return failure_;
-}
-
-Status SharedMemoryCollective::AbortStatus(uint64_t word) const {
-  const AbortRecord record = AbortRecord::Unpack(word);
-  const std::string call = fmt::format("call {} ({})", sequence_.load(), Describe(call_));
-  if (record.kind == kGone)
-    return Aborted("{}: the connection to rank {} ended: its process is gone", call,
-                   record.culprit);
-  if (record.kind == kTold) return Aborted("{}: rank {} was told to stop", call, record.reporter);
-  if (record.kind == kLate)
-    return DeadlineExceeded("{}: rank {} waited in vain for rank {} in its call {}", call,
-                            record.reporter, record.culprit, record.call);
-  return Aborted("{}: rank {} gave up its call {} because of rank {}", call, record.reporter,
-                 record.call, record.culprit);
 }
 
 void SharedMemoryCollective::Abort() { SetAbort({kTold, rank_, rank_, sequence_.load()}); }

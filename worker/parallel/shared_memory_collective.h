@@ -59,7 +59,8 @@ class SharedMemoryCollective final : public Collective {
   void Raise(Counter RankBlock::*counter, uint32_t value);
   // Remembers the error, ends the collective for everybody, and gives the error back.
   Status Fail(Status status, int culprit);
-  Status AbortStatus(uint64_t word) const;
+  int64_t CallsOf(int peer) const;
+  OwnCall ThisCall() const { return {sequence_.load(), call_, timeout_}; }
   void SetAbort(const AbortRecord& record);
   void WakeEverybody();
   void WatchPeers();

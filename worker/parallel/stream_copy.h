@@ -11,14 +11,24 @@
 
 namespace trainyard::worker {
 
-// Like memcpy, but past this core's caches where it can (SSE2's streaming stores): ordinary stores
-// would first fetch each line from the core that read it last. Whoever is then told of the copy
-// through an atomic sees it.
-// Also pays for large arrays that this core will not read soon. Measured on a 2-core EPYC:
-// all-reduce of 100 MB between two processes 3.3-4.3 GB/s, with memcpy 1.0-1.5.
+// Whether streaming stores (SSE2's), which pass this core's caches by, are the faster ones here.
+// All-reduce between two processes: on a 2-core EPYC 3.3-4.3 GB/s with them and 1.0-1.5 with
+// memcpy, whose stores first fetch each line from the core that read it last; on a 2-core Xeon
+// with AMX 3.6 with them and 4.9 with memcpy, where the slots stay in the second-level caches.
+inline bool StreamingPays() {
+#if defined(__x86_64__)
+  static const bool pays = __builtin_cpu_is("amd") != 0;
+  return pays;
+#else
+  return false;
+#endif
+}
+
+// Like memcpy, by streaming stores where they pay. Whoever is then told of the copy through an
+// atomic sees it.
 inline void StreamCopy(const void* from, void* to, int64_t bytes) {
 #if defined(__x86_64__)
-  if (bytes >= 128) {
+  if (bytes >= 128 && StreamingPays()) {
     const auto head = static_cast<int64_t>(-reinterpret_cast<uintptr_t>(to) % 16);
     std::memcpy(to, from, static_cast<size_t>(head));
     bytes -= head;

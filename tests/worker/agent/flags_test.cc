@@ -37,6 +37,9 @@ TEST(Flags, ErrorsNameTheFlagAndTheNearestName) {
       {{"--slots"}, "needs a value"},
       {{"--drain=yes"}, "takes no value"},
       {{"--id", "a/b"}, "--id: 'a/b'"},
+      {{"--bind-address", "somewhere"}, "not a numeric"},
+      {{"--bind-address", "0.0.0.0"}, "name one of this host's"},
+      {{"--bind-address", "::"}, "name one of this host's"},
       {{"--drain", "--kill-on-exit"}, "exclude"}};
   for (const auto& [words, message] : cases)
     EXPECT_THAT(ParseFlags(With(words)),

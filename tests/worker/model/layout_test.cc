@@ -90,5 +90,29 @@ TEST(Layout, OfTheSmallestGpt2HasItsPublishedCount) {
   EXPECT_EQ(WithFamily(config)->parameter_count(), 124'439'808);
 }
 
+TEST(Layout, BackwardFinishesItFromTheEndDown) {
+  for (ModelConfig config : {TinyLlama(), TinyGpt2()}) {
+    config = *WithFamily(config);
+    const auto layout = ParameterLayout(config);
+    const auto order = BackwardOrder(config, layout);
+    ASSERT_EQ(order.size(), static_cast<size_t>(config.layers) + 2);
+    int64_t end = layout.back().first + layout.back().count;
+    for (const LayoutRange& range : order) {
+      EXPECT_EQ(range.first + range.count, end);
+      end = range.first;
+    }
+    EXPECT_EQ(end, 0);
+    const auto name_at = [&](size_t i) {
+      return std::find_if(layout.begin(), layout.end(),
+                          [&](const ParameterSpec& spec) { return spec.first == order[i].first; })
+          ->name;
+    };
+    const NameMap& names = NamesOf(config);
+    EXPECT_EQ(name_at(0), names.final_norm + ".weight");
+    EXPECT_EQ(name_at(1), names.InBlock(config.layers - 1, names.attention_norm) + ".weight");
+    EXPECT_EQ(name_at(2), names.InBlock(config.layers - 2, names.attention_norm) + ".weight");
+  }
+}
+
 }  // namespace
 }  // namespace trainyard::worker

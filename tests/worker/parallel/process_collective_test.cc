@@ -34,10 +34,17 @@ Status AllReduce(Collective& collective, absl::Duration timeout) {
   return collective.AllReduceSum(std::span<float>(values), timeout);
 }
 
-TEST(ProcessCollective, GivesEveryRankTheSumInRankOrderAndLeavesNothing) {
+class ProcessCollective : public testing::TestWithParam<Transport> {};
+
+INSTANTIATE_TEST_SUITE_P(Over, ProcessCollective,
+                         testing::Values(Transport::kBest, Transport::kTcp), [](const auto& over) {
+                           return over.param == Transport::kTcp ? "Tcp" : "SharedMemory";
+                         });
+
+TEST_P(ProcessCollective, GivesEveryRankTheSumInRankOrderAndLeavesNothing) {
   const auto before = NamesIn("/dev/shm");
   for (const int ranks : {1, 2, 3, 4}) {
-    RankProcesses processes(ranks, [](int, Collective& collective) {
+    RankProcesses processes(ranks, GetParam(), [](int, Collective& collective) {
       return Converse(collective, {0, 1, 37, 4096, 100'003, 1'000'001});
     });
     EXPECT_THAT(processes.Join(),
@@ -47,10 +54,11 @@ TEST(ProcessCollective, GivesEveryRankTheSumInRankOrderAndLeavesNothing) {
   EXPECT_EQ(NamesIn("/dev/shm"), before);
 }
 
-TEST(ProcessCollective, GivesTheSameBitsEveryTime) {
+TEST(ProcessCollectives, AllGiveTheSameBitsEveryTime) {
   std::set<std::string> digests;
-  for (int run = 0; run < 2; ++run) {
-    RankProcesses processes(3, [](int rank, Collective& collective) {
+  for (const Transport transport :
+       {Transport::kBest, Transport::kTcp, Transport::kBest, Transport::kTcp}) {
+    RankProcesses processes(3, transport, [](int rank, Collective& collective) {
       std::vector<float> values = InputOf<float>(rank, 1, 500'000);
       const Status status = collective.AllReduceSum(std::span<float>(values), absl::Seconds(60));
       return status.ok() ? Sha256(std::string_view(reinterpret_cast<const char*>(values.data()),
@@ -62,8 +70,8 @@ TEST(ProcessCollective, GivesTheSameBitsEveryTime) {
   EXPECT_EQ(digests.size(), 1u) << testing::PrintToString(digests);
 }
 
-TEST(ProcessCollective, NamesAStoppedPeerAtTheDeadline) {
-  RankProcesses processes(3, [](int rank, Collective& collective) -> std::string {
+TEST_P(ProcessCollective, NamesAStoppedPeerAtTheDeadline) {
+  RankProcesses processes(3, GetParam(), [](int rank, Collective& collective) -> std::string {
     for (int i = 0; i < 5; ++i)
       if (const Status status = AllReduce(collective, absl::Seconds(20)); !status.ok())
         return status.ToString();
@@ -79,9 +87,9 @@ TEST(ProcessCollective, NamesAStoppedPeerAtTheDeadline) {
   processes.Join();
 }
 
-TEST(ProcessCollective, FreesTheOthersWhenAPeerIsKilled) {
+TEST_P(ProcessCollective, FreesTheOthersWhenAPeerIsKilled) {
   const auto before = NamesIn("/dev/shm");
-  RankProcesses processes(3, [](int rank, Collective& collective) -> std::string {
+  RankProcesses processes(3, GetParam(), [](int rank, Collective& collective) -> std::string {
     if (const Status status = AllReduce(collective, absl::Seconds(20)); !status.ok())
       return status.ToString();
     if (rank == 1) ::raise(SIGSTOP);  // until the test kills it, with the others asleep in the call
@@ -106,8 +114,8 @@ TEST(ProcessCollective, FreesTheOthersWhenAPeerIsKilled) {
   EXPECT_EQ(NamesIn("/dev/shm"), before);
 }
 
-TEST(ProcessCollective, TellsEveryRankWhatTheyDisagreeAbout) {
-  RankProcesses processes(2, [](int rank, Collective& collective) {
+TEST_P(ProcessCollective, TellsEveryRankWhatTheyDisagreeAbout) {
+  RankProcesses processes(2, GetParam(), [](int rank, Collective& collective) {
     std::vector<float> values(rank == 0 ? 10 : 11);
     return collective.AllReduceSum(std::span<float>(values), absl::Seconds(20)).ToString();
   });
@@ -117,9 +125,9 @@ TEST(ProcessCollective, TellsEveryRankWhatTheyDisagreeAbout) {
                                HasSubstr("of 11 float32")))));
 }
 
-TEST(ProcessCollective, LetsARankLeaveWithoutDisturbingTheLastCall) {
+TEST_P(ProcessCollective, LetsARankLeaveWithoutDisturbingTheLastCall) {
   for (int round = 0; round < 5; ++round) {
-    RankProcesses processes(3, [](int, Collective& collective) {
+    RankProcesses processes(3, GetParam(), [](int, Collective& collective) {
       return AllReduce(collective, absl::Seconds(20)).ToString();
     });
     EXPECT_THAT(processes.Join(), Each(Field(&RankResult::text, "OK")));

@@ -26,7 +26,7 @@ class RankProcesses {
   // The body's result is the process's text; it runs in the child.
   using Body = std::function<std::string(int rank, Collective& collective)>;
 
-  RankProcesses(int ranks, const Body& body) {
+  RankProcesses(int ranks, Transport transport, const Body& body) {
     std::vector<PeerListener> listeners;
     std::vector<std::string> addresses;
     for (int rank = 0; rank < ranks; ++rank) {
@@ -42,7 +42,8 @@ class RankProcesses {
       const pid_t pid = ::fork();
       REQUIRE(pid >= 0);
       if (pid == 0)
-        Child(listeners[static_cast<size_t>(rank)], addresses, rank, secret, ends[1], body);
+        Child(listeners[static_cast<size_t>(rank)], addresses, rank, secret, transport, ends[1],
+              body);
       ::close(ends[1]);
       pids_.push_back(pid);
       outputs_.emplace_back(ends[0]);
@@ -85,10 +86,12 @@ class RankProcesses {
  private:
   [[noreturn]] static void Child(const PeerListener& listener,
                                  const std::vector<std::string>& addresses, int rank,
-                                 const std::string& secret, int output, const Body& body) {
+                                 const std::string& secret, Transport transport, int output,
+                                 const Body& body) {
     std::string text;
     {
-      auto collective = Connect(listener, addresses, rank, secret, absl::Seconds(20));
+      auto collective =
+          Connect(listener, addresses, rank, secret, absl::Seconds(20), {}, transport);
       text = collective.ok() ? body(rank, **collective) : collective.status().ToString();
     }
     if (!WriteAll(output, text, "output").ok()) ::_exit(1);

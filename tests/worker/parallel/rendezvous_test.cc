@@ -67,7 +67,7 @@ TEST(Rendezvous, MeetsThroughACrowdOfStrangers) {
     for (int i = 0; i < 40; ++i) {
       strangers.push_back(Stranger(address, ""));                     // says nothing
       strangers.push_back(Stranger(address, std::string(500, 'z')));  // garbage
-      strangers.push_back(Stranger(address, "TRYRANK1"));             // begins like one of us
+      strangers.push_back(Stranger(address, "TRYRANK2"));             // begins like one of us
     }
   StatusOr<Meeting> other;
   Thread peer("peer", [&] {
