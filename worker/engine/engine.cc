@@ -118,7 +118,7 @@ TorchEngine::TorchEngine(const ModelConfig& config, const EngineOptions& options
   FillFreshWeights(config, layout_, options.seed,
                    {masters_.mutable_data_ptr<float>(), static_cast<size_t>(count)});
   weights_ = options.precision == Precision::kBfloat16 ? masters_.to(at::kBFloat16) : masters_;
-  model_ = std::make_unique<Transformer>(config_, layout_, weights_, gradients_);
+  model_ = std::make_unique<Transformer>(config_, layout_, weights_, gradients_, options.recompute);
 }
 
 template <class Result, class Verb>
