@@ -3,12 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 namespace trainyard::plan {
 namespace {
 
-int64_t Needed(const RankShape& shape) { return PlanMemory(shape).total_bytes; }
+int64_t Needed(const RankShape& shape) { return HostBytes(shape); }
 
 // The longest row, in steps of 64 tokens, that fits; 0: none.
 int64_t LongestRow(RankShape shape, int64_t memory_bytes) {
@@ -69,18 +70,20 @@ class Search {
     Try(changed, fmt::format("train.max_length={}", changed.step.length),
         "rows are shorter, and a step has fewer tokens");
   }
-  // The smallest this job can be made without another model or shorter rows; then with both.
+  // Recompute with the largest micro-batch that then fits; if there is none, all there is to do.
   void Together(bool may_choose_bfloat16) {
     RankShape changed = shape_;
     std::string set;
-    if (changed.step.rows > 1) set += "train.micro_batch_size=1 ";
-    changed.step.rows = 1;
-    if (changed.step.recompute != Recompute::kBlock) set += "train.recompute=block ";
+    if (changed.step.recompute != Recompute::kBlock) set = "train.recompute=block ";
     changed.step.recompute = Recompute::kBlock;
+    const int64_t rows = LargestMicroBatch(changed, memory_, changed.step.rows);
+    if (changed.step.rows > 1)
+      set += fmt::format("train.micro_batch_size={} ", std::max<int64_t>(rows, 1));
+    changed.step.rows = std::max<int64_t>(rows, 1);
     // bf16 keeps 2 bytes a parameter more; it pays where activations are what is large.
     RankShape narrow = changed;
     narrow.step.bfloat16 = true;
-    if (may_choose_bfloat16 && Needed(narrow) < Needed(changed)) {
+    if (rows == 0 && may_choose_bfloat16 && Needed(narrow) < Needed(changed)) {
       changed = narrow;
       set += "train.precision=bf16 ";
     }
@@ -116,8 +119,11 @@ int64_t LargestMicroBatch(RankShape shape, int64_t memory_bytes, int64_t rows_ma
 }
 
 Fit FitInto(const RankShape& shape, int64_t memory_bytes, bool may_choose_bfloat16) {
-  Fit fit{
-      .fits = false, .needed_bytes = Needed(shape), .memory_bytes = memory_bytes, .remedies = {}};
+  Fit fit{.fits = false,
+          .ranks_on_host = shape.ranks_on_host,
+          .needed_bytes = Needed(shape),
+          .memory_bytes = memory_bytes,
+          .remedies = {}};
   fit.fits = fit.needed_bytes <= memory_bytes;
   if (fit.fits) return fit;
   const bool may_narrow = may_choose_bfloat16 && !shape.step.bfloat16;
@@ -138,18 +144,42 @@ std::string FormatMemory(int64_t bytes) {
 }
 
 std::string FitSentence(const Fit& fit) {
-  if (fit.fits) {
-    return fmt::format("a rank needs {} and may have {}: it fits", FormatMemory(fit.needed_bytes),
-                       FormatMemory(fit.memory_bytes));
-  }
+  const std::string need = fmt::format(
+      "{} {} and may have {}",
+      fit.ranks_on_host == 1 ? "a rank needs"
+                             : fmt::format("{} ranks of a host need", fit.ranks_on_host),
+      FormatMemory(fit.needed_bytes), FormatMemory(fit.memory_bytes));
+  if (fit.fits) return need;
   std::string would;
   for (const Remedy& remedy : fit.remedies) {
     would += fmt::format("{}{} ({})", would.empty() ? "" : ", or ", remedy.set,
                          FormatMemory(remedy.total_bytes));
   }
-  return fmt::format("a rank needs {} and may have {}; {}", FormatMemory(fit.needed_bytes),
-                     FormatMemory(fit.memory_bytes),
+  return fmt::format("{}; {}", need,
                      would.empty() ? "only a smaller model would fit" : "would fit: " + would);
+}
+
+StatusOr<int64_t> ParseMemory(std::string_view text) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  std::string_view unit = text.substr(static_cast<size_t>(end - text.data()));
+  while (unit.starts_with(' ')) unit.remove_prefix(1);
+  const std::pair<std::string_view, double> units[] = {{"", 1},
+                                                       {"B", 1},
+                                                       {"KiB", 1024},
+                                                       {"MiB", 1048576.0},
+                                                       {"M", 1048576.0},
+                                                       {"GiB", 1073741824.0},
+                                                       {"G", 1073741824.0},
+                                                       {"MB", 1e6},
+                                                       {"GB", 1e9},
+                                                       {"TiB", 1099511627776.0}};
+  for (const auto& [name, bytes] : units) {
+    if (error == std::errc() && unit == name && number > 0 && number * bytes < 1e18) {
+      return static_cast<int64_t>(number * bytes);
+    }
+  }
+  return InvalidArgument("\"{}\" is no size of memory; write 8GiB or 512MiB", text);
 }
 
 }  // namespace trainyard::plan

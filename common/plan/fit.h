@@ -1,8 +1,9 @@
-// Whether a rank fits into some memory, and what would make it fit.
+// Whether the ranks of a host fit into its memory, and what would make them fit.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/plan/memory.h"
@@ -13,11 +14,12 @@ namespace trainyard::plan {
 struct Remedy {
   std::string set;          // "train.micro_batch_size=2", several separated by spaces: for --set
   std::string cost;         // what it costs, in words
-  int64_t total_bytes = 0;  // the plan's with it
+  int64_t total_bytes = 0;  // the host's with it
 };
 
 struct Fit {
   bool fits = false;
+  int ranks_on_host = 1;
   int64_t needed_bytes = 0;
   int64_t memory_bytes = 0;
   // When it does not fit: single changes first, by how little they change; when none is enough,
@@ -25,7 +27,8 @@ struct Fit {
   std::vector<Remedy> remedies;
 };
 
-// `memory_bytes`: what this rank may have. `may_choose_bfloat16`: bf16 is a remedy for fp32.
+// `memory_bytes`: what shape.ranks_on_host ranks may have together. `may_choose_bfloat16`: bf16 is
+// a remedy for fp32.
 Fit FitInto(const RankShape& shape, int64_t memory_bytes, bool may_choose_bfloat16);
 
 // The largest micro-batch that divides the rank's rows, is at most `rows_max` and fits; 0: none.
@@ -36,5 +39,7 @@ std::string FitSentence(const Fit& fit);
 
 // "1.5 GiB"
 std::string FormatMemory(int64_t bytes);
+// From "8GiB", "512 MiB", "3G" (of 1024), "8GB" (of 1000) or bytes; InvalidArgument otherwise.
+StatusOr<int64_t> ParseMemory(std::string_view text);
 
 }  // namespace trainyard::plan

@@ -99,4 +99,10 @@ MemoryPlan PlanMemory(const RankShape& shape) {
   return plan;
 }
 
+int64_t HostBytes(const RankShape& shape) {
+  RankShape other = shape;
+  other.copies_checkpoints = false;
+  return PlanMemory(shape).total_bytes + (shape.ranks_on_host - 1) * PlanMemory(other).total_bytes;
+}
+
 }  // namespace trainyard::plan

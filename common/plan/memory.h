@@ -17,6 +17,7 @@ namespace trainyard::plan {
 struct RankShape {
   StepShape step;
   int ranks = 1;
+  int ranks_on_host = 1;      // of them, those that share a host's memory; the first is among them
   int64_t rows_per_rank = 1;  // of a step; micro-batches are cut from them
   int64_t steps = 0;
   bool evaluates = false;
@@ -45,5 +46,7 @@ struct MemoryPlan {
   int64_t BytesOf(Part part) const;
 };
 MemoryPlan PlanMemory(const RankShape& shape);
+// All ranks of the host together; only the job's first rank copies checkpoints.
+int64_t HostBytes(const RankShape& shape);
 
 }  // namespace trainyard::plan

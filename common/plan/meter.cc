@@ -1,42 +1,42 @@
 #include "common/plan/meter.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace trainyard::plan {
 
-std::string_view PartName(Part part) {
-  switch (part) {
-    case Part::kWeights:
-      return "weights";
-    case Part::kMasters:
-      return "masters";
-    case Part::kGradients:
-      return "gradients";
-    case Part::kMoments:
-      return "moments";
-    case Part::kActivations:
-      return "activations";
-    case Part::kHead:
-      return "head";
-    case Part::kInFlight:
-      return "in flight";
-    case Part::kScratch:
-      return "scratch";
-    case Part::kOptimiser:
-      return "optimiser";
-    case Part::kSnapshot:
-      return "checkpoint";
-    case Part::kRanks:
-      return "ranks";
-    case Part::kData:
-      return "data";
-    case Part::kGaps:
-      return "gaps";
-    case Part::kLibraries:
-      return "libraries";
-  }
-  return "";
+namespace {
+
+struct Row {
+  Part part;
+  std::string_view name, meaning;
+};
+constexpr Row kRows[] = {
+    {Part::kWeights, "weights", "what products read, beside masters"},
+    {Part::kMasters, "masters", "float32 weights"},
+    {Part::kGradients, "gradients", "float32, summed over micro-batches"},
+    {Part::kMoments, "moments", "of the optimiser, float32"},
+    {Part::kActivations, "activations", "kept from forward for backward"},
+    {Part::kHead, "head", "logits of a chunk of tokens"},
+    {Part::kInFlight, "in flight", "results on their way between operations"},
+    {Part::kScratch, "scratch", "what products and attention work in"},
+    {Part::kOptimiser, "optimiser", "what an update works in"},
+    {Part::kSnapshot, "checkpoint", "copy that is written beside the steps"},
+    {Part::kRanks, "ranks", "shared with the other ranks"},
+    {Part::kData, "data", "token ids"},
+    {Part::kGaps, "gaps", "between tensors"},
+    {Part::kLibraries, "libraries", "allowance for torch, oneDNN, MKL"},
+};
+
+const Row& RowOf(Part part) {
+  return *std::find_if(std::begin(kRows), std::end(kRows),
+                       [&](const Row& row) { return row.part == part; });
 }
+
+}  // namespace
+
+std::string_view PartName(Part part) { return RowOf(part).name; }
+std::string_view PartMeaning(Part part) { return RowOf(part).meaning; }
 
 Meter::Held Meter::Take(Part part, std::string_view tensor, int64_t bytes) {
   if (bytes < kArenaBytesMin) return nullptr;

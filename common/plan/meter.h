@@ -28,6 +28,7 @@ enum class Part {
   kLibraries,    // torch's and oneDNN's own
 };
 std::string_view PartName(Part part);
+std::string_view PartMeaning(Part part);  // in a few words
 
 struct Tag {
   Part part = Part::kInFlight;

@@ -107,13 +107,35 @@ TEST(Fit, PutsChangesTogetherWhenNoneIsEnough) {
   const Fit fit = FitInto(shape, least, true);
   ASSERT_EQ(fit.remedies.size(), 1U);
   EXPECT_EQ(fit.remedies[0].set,
-            "train.micro_batch_size=1 train.recompute=block checkpoint.save_steps=0");
+            "train.recompute=block train.micro_batch_size=1 checkpoint.save_steps=0");
 }
 
 TEST(Fit, KnowsWhenOnlyASmallerModelWouldDo) {
   const Fit fit = FitInto(Shape(Gpt2Job()), int64_t{1} << 30, true);
   EXPECT_THAT(fit.remedies, IsEmpty());
   EXPECT_THAT(FitSentence(fit), HasSubstr("only a smaller model"));
+}
+
+TEST(Fit, CountsAllRanksOfAHostAndOneCopyOfACheckpoint) {
+  JobSpec spec = Gpt2Job();
+  spec.resources.ranks = 2;
+  RankShape shape = Shape(spec);
+  const int64_t first = HostBytes(shape);
+  shape.ranks_on_host = 2;
+  RankShape second = shape;
+  second.copies_checkpoints = false;
+  EXPECT_EQ(HostBytes(shape), first + PlanMemory(second).total_bytes);
+  EXPECT_THAT(FitSentence(FitInto(shape, first, true)), HasSubstr("2 ranks of a host need"));
+}
+
+TEST(Fit, ReadsSizesOfMemory) {
+  EXPECT_EQ(*ParseMemory("8GiB"), int64_t{8} << 30);
+  EXPECT_EQ(*ParseMemory("1.5 GiB"), int64_t{3} << 29);
+  EXPECT_EQ(*ParseMemory("512M"), int64_t{512} << 20);
+  EXPECT_EQ(*ParseMemory("8GB"), 8'000'000'000);
+  for (const char* wrong : {"", "GiB", "-1GiB", "8 apples", "0", "1e30GiB"}) {
+    EXPECT_FALSE(ParseMemory(wrong).ok()) << wrong;
+  }
 }
 
 TEST(Fit, TheLargestMicroBatchIsADivisorThatFits) {
