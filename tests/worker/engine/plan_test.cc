@@ -6,6 +6,7 @@
 #include "common/plan/memory.h"
 #include "common/plan/scratch.h"
 #include "tests/support/status_matchers.h"
+#include "tests/worker/engine/plan_shapes.h"
 #include "tests/worker/support/batches.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/memory.h"
@@ -22,47 +23,6 @@ using plan::ModelShape;
 using plan::RankShape;
 using plan::Recompute;
 
-ModelShape ShapeOf(const ModelConfig& config) {
-  return {.gpt2 = config.model_type == "gpt2",
-          .vocab_size = config.vocab_size,
-          .hidden_size = config.hidden_size,
-          .layers = config.layers,
-          .heads = config.heads,
-          .kv_heads = config.kv_heads,
-          .head_width = config.head_width,
-          .mlp_width = config.mlp_width,
-          .max_positions = config.max_positions,
-          .tie_embeddings = config.tie_embeddings};
-}
-
-ModelConfig Wide(ModelConfig config, int64_t layers) {
-  config.vocab_size = 1511;
-  config.hidden_size = 192;
-  config.layers = layers;
-  config.heads = 6;
-  config.kv_heads = config.model_type == "gpt2" ? 6 : 3;
-  config.head_width = 32;
-  config.mlp_width = config.model_type == "gpt2" ? 768 : 512;
-  config.max_positions = 512;
-  return config;
-}
-
-// Rows of which every place is trained, as pretraining has them.
-Batch FullRows(int64_t rows, int64_t length, int64_t vocab) {
-  Batch batch;
-  batch.cu_seqlens.push_back(0);
-  for (int64_t row = 0; row < rows; ++row) {
-    const Item ids = NoiseItem(length, vocab, static_cast<uint32_t>(row));
-    for (int64_t i = 0; i < length; ++i) {
-      batch.token_ids_T.push_back(ids[static_cast<size_t>(i)]);
-      batch.target_ids_T.push_back(ids[static_cast<size_t>((i + 1) % length)]);
-      batch.position_ids_T.push_back(static_cast<int32_t>(i));
-    }
-    batch.cu_seqlens.push_back(static_cast<int32_t>(batch.token_ids_T.size()));
-  }
-  return batch;
-}
-
 struct Case {
   const char* name;
   ModelConfig config;
@@ -78,16 +38,17 @@ TEST(Plan, TheArenaComesToWhatThePlanSays) {
   }
   KeepFreedMemory();
   const Case cases[] = {
-      {"llama bf16 block", Wide(TinyLlama(), 4), Precision::kBfloat16, Recompute::kBlock, 4, 256},
-      {"llama bf16 activations", Wide(TinyLlama(), 4), Precision::kBfloat16,
+      {"llama bf16 block", Widened(TinyLlama(), 4), Precision::kBfloat16, Recompute::kBlock, 4,
+       256},
+      {"llama bf16 activations", Widened(TinyLlama(), 4), Precision::kBfloat16,
        Recompute::kActivations, 4, 256},
-      {"llama bf16", Wide(TinyLlama(), 4), Precision::kBfloat16, Recompute::kNone, 4, 256},
-      {"gpt2 fp32 block", Wide(TinyGpt2(), 6), Precision::kFloat32, Recompute::kBlock, 4, 384},
-      {"gpt2 bf16", Wide(TinyGpt2(), 6), Precision::kBfloat16, Recompute::kNone, 4, 384},
-      {"gpt2 fp32 activations", Wide(TinyGpt2(), 6), Precision::kFloat32, Recompute::kActivations,
-       4, 384},
-      {"llama fp32", Wide(TinyLlama(), 5), Precision::kFloat32, Recompute::kNone, 5, 384},
-      {"gpt2 fp32", Wide(TinyGpt2(), 8), Precision::kFloat32, Recompute::kNone, 5, 384},
+      {"llama bf16", Widened(TinyLlama(), 4), Precision::kBfloat16, Recompute::kNone, 4, 256},
+      {"gpt2 fp32 block", Widened(TinyGpt2(), 6), Precision::kFloat32, Recompute::kBlock, 4, 384},
+      {"gpt2 bf16", Widened(TinyGpt2(), 6), Precision::kBfloat16, Recompute::kNone, 4, 384},
+      {"gpt2 fp32 activations", Widened(TinyGpt2(), 6), Precision::kFloat32,
+       Recompute::kActivations, 4, 384},
+      {"llama fp32", Widened(TinyLlama(), 5), Precision::kFloat32, Recompute::kNone, 5, 384},
+      {"gpt2 fp32", Widened(TinyGpt2(), 8), Precision::kFloat32, Recompute::kNone, 5, 384},
   };
   int64_t before = 0;
   for (const Case& c : cases) {
