@@ -7,6 +7,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <vector>
 
 namespace trainyard {
 namespace {
@@ -26,13 +27,30 @@ std::optional<int64_t> NumberIn(const std::filesystem::path& path) {
   return number;
 }
 
-// "0::/user.slice" of /proc/self/cgroup.
-std::filesystem::path OwnCgroup() {
+// The folders of this process's memory cgroup and of all above it: version 2 has a line "0::/a/b" in
+// /proc/self/cgroup, version 1 one like "7:memory:/a/b".
+struct Cgroup {
+  std::filesystem::path folder;
+  const char *limit_file, *usage_file;
+};
+std::vector<Cgroup> OwnCgroups() {
+  std::vector<Cgroup> all;
   std::istringstream lines(TextOf("/proc/self/cgroup"));
   for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with("0::/")) return line.substr(4);
+    const size_t name = line.find(':') + 1, path = line.find(":/") + 1;
+    if (name == 0 || path == 0) continue;
+    const bool second = line.starts_with("0::");
+    if (!second && line.substr(name, path - 1 - name) != "memory") continue;
+    const std::filesystem::path root = second ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+    const char* limit = second ? "memory.max" : "memory.limit_in_bytes";
+    const char* usage = second ? "memory.current" : "memory.usage_in_bytes";
+    const std::filesystem::path own = line.substr(path + 1);
+    for (std::filesystem::path below = own;; below = below.parent_path()) {
+      all.push_back({root / below, limit, usage});
+      if (below.empty()) break;
+    }
   }
-  return {};
+  return all;
 }
 
 }  // namespace
@@ -49,15 +67,22 @@ int64_t MemInfoBytes(std::string_view meminfo, std::string_view key) {
 
 int64_t AvailableMemoryBytes() {
   int64_t available = std::max<int64_t>(0, MemInfoBytes(TextOf("/proc/meminfo"), "MemAvailable"));
-  const std::filesystem::path root = "/sys/fs/cgroup";
-  std::filesystem::path folder = root / OwnCgroup();
-  // Every cgroup above this one has its own limit.
-  for (;; folder = folder.parent_path()) {
-    const auto limit = NumberIn(folder / "memory.max");
-    const auto used = NumberIn(folder / "memory.current");
+  for (const Cgroup& cgroup : OwnCgroups()) {
+    const auto limit = NumberIn(cgroup.folder / cgroup.limit_file);
+    const auto used = NumberIn(cgroup.folder / cgroup.usage_file);
     if (limit && used) available = std::min(available, std::max<int64_t>(0, *limit - *used));
-    if (folder == root || folder == folder.parent_path()) return available;
   }
+  return available;
+}
+
+int64_t TotalMemoryBytes() {
+  int64_t total = std::max<int64_t>(0, MemInfoBytes(TextOf("/proc/meminfo"), "MemTotal"));
+  for (const Cgroup& cgroup : OwnCgroups()) {
+    if (const auto limit = NumberIn(cgroup.folder / cgroup.limit_file)) {
+      total = std::min(total, *limit);
+    }
+  }
+  return total;
 }
 
 bool MultipliesBfloat16(std::string_view cpuinfo) {

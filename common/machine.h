@@ -7,9 +7,12 @@
 namespace trainyard {
 
 // Bytes that may still be taken: the kernel's MemAvailable, or what the process's memory cgroups
-// (version 2) have left where that is less; a cgroup's cache counts as used. 0: nothing can be
+// (either version) have left where that is less; a cgroup's cache counts as used. 0: nothing can be
 // read.
 int64_t AvailableMemoryBytes();
+
+// What this machine has in all, or the memory cgroup of this process where that is less.
+int64_t TotalMemoryBytes();
 
 // "MemAvailable:   16 kB" of /proc/meminfo, as bytes; -1: no such line.
 int64_t MemInfoBytes(std::string_view meminfo, std::string_view key);

@@ -18,7 +18,10 @@ TEST(Machine, FindsBfloat16AmongTheFlagsAlone) {
   EXPECT_FALSE(MultipliesBfloat16("x\nflags\t: fpu avx512f\nbugs\t: amx_bf16\n"));
 }
 
-TEST(Machine, HasSomeMemory) { EXPECT_GT(AvailableMemoryBytes(), 0); }
+TEST(Machine, HasSomeMemory) {
+  EXPECT_GT(AvailableMemoryBytes(), 0);
+  EXPECT_GE(TotalMemoryBytes(), AvailableMemoryBytes());
+}
 
 }  // namespace
 }  // namespace trainyard
