@@ -99,6 +99,8 @@ void AddPlan(CLI::App& app, Words& w, Run* run) {
   plan->add_option("--teraflops", w.plan.teraflops,
                    "what a rank sustains, in 10^12 operations a second, to estimate the time")
       ->check(CLI::PositiveNumber);
+  plan->add_flag("--measure", w.plan.measure,
+                 "time one and two layers of this shape here, to estimate the time");
 }
 
 void AddJobCommands(CLI::App& app, Words& w, Run* run) {

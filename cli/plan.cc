@@ -1,6 +1,11 @@
 // plan: what a job will take, and whether it fits. Asks nobody: arithmetic on the job file.
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
-#include <cmath>
+#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <map>
@@ -8,6 +13,7 @@
 #include "cli/commands.h"
 #include "cli/exit_code.h"
 #include "common/files.h"
+#include "common/job_spec/json.h"
 #include "common/job_spec/resolve.h"
 #include "common/job_spec/yaml.h"
 #include "common/machine.h"
@@ -26,8 +32,67 @@ struct JobPlan {
   plan::Arithmetic arithmetic;
   plan::Fit fit;
   std::string memory_source;         // where the limit comes from
-  double operations_per_second = 0;  // 0: not said
+  double operations_per_second = 0;  // of a rank; 0: not known
+  std::string rate_source;           // where that comes from
 };
+
+// Standard output of a sister program; its words go to our terminal.
+StatusOr<std::string> OutputOf(const std::vector<std::string>& words) {
+  std::vector<char*> argv;
+  for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
+  argv.push_back(nullptr);
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return ErrnoStatus(errno, "a pipe");
+  UniqueFd read_end(ends[0]), write_end(ends[1]);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, write_end.get(), STDOUT_FILENO);
+  pid_t pid = 0;
+  const int error = ::posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) return ErrnoStatus(error, fmt::format("cannot start {}", words[0]));
+  write_end = UniqueFd();
+  std::string text;
+  char bytes[4096];
+  for (ssize_t n; (n = ::read(read_end.get(), bytes, sizeof bytes)) != 0;) {
+    if (n > 0) text.append(bytes, static_cast<size_t>(n));
+    if (n < 0 && errno != EINTR) break;
+  }
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    return Internal("{} failed", fmt::join(words, " "));
+  }
+  return text;
+}
+
+// What a rank does here in a second: the operations of a step over the seconds of its micro-batches
+// and its update.
+StatusOr<double> MeasureRate(const JobSpec& spec, const JobPlan& made) {
+  ordered_json config = ModelConfigJson(spec);
+  config["vocab_size"] = made.shape.step.model.vocab_size;
+  const std::filesystem::path file =
+      std::filesystem::temp_directory_path() / fmt::format("trainyard-plan-{}.json", RandomHex(8));
+  RETURN_IF_ERROR(WriteFileAtomically(file, config.dump()));
+  const auto output =
+      OutputOf({(ProgramFolder() / "trainyard-trainer").string(), "tool", "pace", "--config",
+                file.string(), "--precision", made.shape.step.bfloat16 ? "bf16" : "fp32",
+                "--recompute", spec.train.recompute, "--optim", spec.train.optim, "--rows",
+                fmt::format("{}", made.shape.step.rows), "--length",
+                fmt::format("{}", made.shape.step.length), "--threads",
+                fmt::format("{}", made.shape.step.threads)});
+  std::filesystem::remove(file);
+  RETURN_IF_ERROR(output.status());
+  double micro_batch = 0, update = 0;
+  if (std::sscanf(output->c_str(), "%lf %lf", &micro_batch, &update) != 2 || micro_batch <= 0) {
+    return Internal("the trainer's measurement reads \"{}\"", *output);
+  }
+  const plan::Arithmetic& a = made.arithmetic;
+  const double seconds = static_cast<double>(a.micro_batches) * micro_batch + update;
+  return a.operations_per_token * static_cast<double>(a.micro_batches * a.tokens_per_micro_batch) /
+         seconds;
+}
 
 // A tokenizer file's vocabulary: its largest id.
 StatusOr<int64_t> VocabularyOfFile(std::filesystem::path path) {
@@ -78,6 +143,11 @@ StatusOr<JobPlan> Make(const PlanOptions& options) {
   }
   made.fit = plan::FitInto(made.shape, limit, ThisMachineMultipliesBfloat16());
   made.operations_per_second = options.teraflops * 1e12;
+  made.rate_source = "given";
+  if (options.measure) {
+    ASSIGN_OR_RETURN(made.operations_per_second, MeasureRate(spec, made));
+    made.rate_source = "measured here with one and two layers of this shape";
+  }
   return made;
 }
 
@@ -114,7 +184,8 @@ ordered_json ToJson(const JobPlan& made) {
                          {"operations_per_token", a.operations_per_token}}}};
   if (made.operations_per_second > 0) {
     const double rate = TokensPerSecondOf(made);
-    json["time"] = {{"assumed_operations_per_second_per_rank", made.operations_per_second},
+    json["time"] = {{"operations_per_second_per_rank", made.operations_per_second},
+                    {"rate", made.rate_source},
                     {"tokens_per_second", rate},
                     {"seconds", static_cast<double>(a.tokens) / rate}};
   }
@@ -157,11 +228,12 @@ std::string BatchTable(const JobPlan& made) {
   if (made.operations_per_second > 0) {
     const double rate = TokensPerSecondOf(made);
     table.Add(
-        {"time", fmt::format("{} tokens/s, {} in all, if a rank does {:.3g} TFLOP/s as given",
+        {"time", fmt::format("{} tokens/s, {} in all: {:.3g} TFLOP/s a rank, {}; ranks are taken "
+                             "to cost each other nothing",
                              FormatCount(rate), FormatSeconds(static_cast<double>(a.tokens) / rate),
-                             made.operations_per_second / 1e12)});
+                             made.operations_per_second / 1e12, made.rate_source)});
   } else {
-    table.Add({"time", "not estimated: give --teraflops, what a rank sustains"});
+    table.Add({"time", "not estimated: add --measure, or give --teraflops"});
   }
   return table.ToString();
 }
