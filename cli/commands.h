@@ -22,6 +22,18 @@ struct SubmitOptions {
 };
 int Submit(const Place& place, const SubmitOptions& options, Format format);
 
+struct PlanOptions {
+  std::string file;
+  std::vector<std::string> set;
+  std::string memory;     // of the host, "8GiB"; empty: what this machine has available
+  int ranks_on_host = 0;  // that share it; 0: all of the job's
+  double teraflops = 0;   // what a rank sustains; 0: not said
+  bool measure = false;   // let the trainer time a micro-batch of one and two layers here
+};
+// Memory of a rank by part, the arithmetic of the batch, whether it fits and what would; kJobFailed
+// when it does not. Asks no coordinator.
+int Plan(const PlanOptions& options, Format format);
+
 struct ListOptions {
   std::string state;
   std::string name;

@@ -22,6 +22,7 @@ struct Words {
   bool now = false;
   double timeout_seconds = 0;
   SubmitOptions submit;
+  PlanOptions plan;
   ListOptions list;
   LogsOptions logs;
   MetricsOptions metrics;
@@ -82,6 +83,24 @@ void AddSubmit(CLI::App& app, Words& w, Run* run) {
   submit->add_flag("--wait", w.submit.quiet_wait, "say nothing till the end");
   submit->add_flag("--dry-run", w.submit.dry_run, "check it at the coordinator, store nothing");
   submit->add_option("--request-id", w.submit.request_id, "a repeat with the same id is harmless");
+}
+
+void AddPlan(CLI::App& app, Words& w, Run* run) {
+  CLI::App* plan = Command(app, "plan", "what a job takes: memory by part, tokens, does it fit",
+                           "trainyard plan examples/jobs/shakespeare.yaml --memory 8GiB", run,
+                           [&w](Format f) { return Plan(w.plan, f); });
+  plan->add_option("file", w.plan.file, "job file (YAML)")->required();
+  plan->add_option("--set", w.plan.set, "override a field: a.b=c")->take_all();
+  plan->add_option("--memory", w.plan.memory,
+                   "of the host: 8GiB, 512MiB; default: what this machine has available");
+  plan->add_option("--ranks-on-host", w.plan.ranks_on_host,
+                   "ranks that share it; default: all of the job's")
+      ->check(CLI::PositiveNumber);
+  plan->add_option("--teraflops", w.plan.teraflops,
+                   "what a rank sustains, in 10^12 operations a second, to estimate the time")
+      ->check(CLI::PositiveNumber);
+  plan->add_flag("--measure", w.plan.measure,
+                 "time one and two layers of this shape here, to estimate the time");
 }
 
 void AddJobCommands(CLI::App& app, Words& w, Run* run) {
@@ -210,6 +229,7 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", "trainyard " TRAINYARD_VERSION);
   AddPlaceOptions(app, words);
   AddSubmit(app, words, &run);
+  AddPlan(app, words, &run);
   AddJobCommands(app, words, &run);
   AddMetricsCommands(app, words, &run);
   AddCheckpointCommands(app, words, &run);

@@ -71,8 +71,10 @@ std::string ToJson(const google::protobuf::Message& message) {
   return status.ok() ? json : "{}\n";
 }
 
-std::string ToYaml(const google::protobuf::Message& message) {
-  // JSON is YAML: parse it as such and print it in block style.
+namespace {
+
+// JSON is YAML: parse it as such and print it in block style.
+std::string YamlOf(const std::string& json) {
   const std::function<void(YAML::Node)> use_blocks = [&](YAML::Node node) {
     if (node.IsMap() || node.IsSequence()) node.SetStyle(YAML::EmitterStyle::Block);
     if (node.IsMap())
@@ -80,22 +82,23 @@ std::string ToYaml(const google::protobuf::Message& message) {
     if (node.IsSequence())
       for (auto item : node) use_blocks(item);
   };
-  YAML::Node node = YAML::Load(ToJson(message));
+  YAML::Node node = YAML::Load(json);
   use_blocks(node);
   YAML::Emitter out;
   out << node;
   return std::string(out.c_str()) + "\n";
 }
 
-void Print(Format format, const google::protobuf::Message& message,
-           const std::function<std::string()>& table, const std::function<std::string()>& name) {
+void PrintText(Format format, const std::function<std::string()>& json,
+               const std::function<std::string()>& table,
+               const std::function<std::string()>& name) {
   std::string text;
   switch (format) {
     case Format::kJson:
-      text = ToJson(message);
+      text = json();
       break;
     case Format::kYaml:
-      text = ToYaml(message);
+      text = YamlOf(json());
       break;
     case Format::kName:
       text = name();
@@ -107,6 +110,23 @@ void Print(Format format, const google::protobuf::Message& message,
   }
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
+}
+
+}  // namespace
+
+std::string ToYaml(const google::protobuf::Message& message) { return YamlOf(ToJson(message)); }
+
+void Print(Format format, const google::protobuf::Message& message,
+           const std::function<std::string()>& table, const std::function<std::string()>& name) {
+  PrintText(
+      format, [&] { return ToJson(message); }, table, name);
+}
+
+void PrintJson(Format format, const nlohmann::ordered_json& json,
+               const std::function<std::string()>& table,
+               const std::function<std::string()>& name) {
+  PrintText(
+      format, [&] { return json.dump(2) + "\n"; }, table, name);
 }
 
 bool StdoutIsTerminal() { return ::isatty(STDOUT_FILENO) == 1; }

@@ -4,6 +4,7 @@
 #include <google/protobuf/message.h>
 
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,10 @@ std::string ToYaml(const google::protobuf::Message& message);
 // Prints `message` as JSON, YAML, or by `table` / `name` for the other forms.
 void Print(Format format, const google::protobuf::Message& message,
            const std::function<std::string()>& table, const std::function<std::string()>& name);
+
+// The same for what is not a proto message.
+void PrintJson(Format format, const nlohmann::ordered_json& json,
+               const std::function<std::string()>& table, const std::function<std::string()>& name);
 
 bool StdoutIsTerminal();
 bool StderrIsTerminal();

@@ -10,6 +10,7 @@
 #include "coordinator/attempts.h"
 #include "coordinator/desired.h"
 #include "coordinator/explain.h"
+#include "coordinator/fits.h"
 #include "coordinator/ledger.h"
 #include "coordinator/reports.h"
 #include "coordinator/tick.h"
@@ -118,6 +119,7 @@ StatusOr<JobAnswer> Coordinator::Create(const Actor& actor, JobSpec spec,
                                         std::string_view request_id, std::string_view id_suffix) {
   RETURN_IF_ERROR(Validate(spec));
   RETURN_IF_ERROR(ValidateUploaded(spec));
+  const Status fits = CheckFits(spec, Workers());
   Job job;
   job.spec = std::make_shared<const JobSpec>(std::move(spec));
   job.origins = std::move(origins);
@@ -127,6 +129,7 @@ StatusOr<JobAnswer> Coordinator::Create(const Actor& actor, JobSpec spec,
   {
     absl::MutexLock lock(&mu_);
     if (const JobEntry* known = ledger_->FindRequest(actor, request_id)) return AnswerOf(*known);
+    RETURN_IF_ERROR(fits);
     const auto n_jobs = static_cast<int64_t>(ledger_->jobs().size());
     if (n_jobs >= ledger_->options().jobs_max) {
       return WithReason(ResourceExhausted("{} jobs are kept, which is the limit", n_jobs),

@@ -125,6 +125,7 @@ class Coordinator {
 
   // `spec` is validated and resolved (common/job_spec). AlreadyExists never: the id gets a suffix
   // from `id_suffix`. A repeated request_id returns the first answer.
+  // FailedPrecondition, reason JOB_DOES_NOT_FIT: coordinator/fits.h.
   StatusOr<Answer<std::shared_ptr<const Job>>> Create(const Actor& actor, JobSpec spec,
                                                       std::map<std::string, std::string> origins,
                                                       std::string_view request_id,

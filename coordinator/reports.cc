@@ -121,6 +121,7 @@ void Meet(Ledger& ledger, WorkerEntry& entry, const WorkerReport& report) {
   worker.version = report.version;
   worker.http_address = report.http_address;
   worker.slots = report.slots;
+  worker.memory_bytes = report.memory_bytes;
   worker.last_report = ledger.Wall();
   worker.reachable = true;
   entry.last_report = ledger.Steady();

@@ -62,6 +62,7 @@ struct Words {
   RankMainOptions rank;
   ByHandOptions by_hand;
   GenerateOptions generate;
+  PaceOptions pace;
   TokenizerTrainOptions train;
   DataCheckOptions check;
   std::filesystem::path tokenizer, model;
@@ -122,6 +123,19 @@ void AddGenerate(CLI::App& tool, Words& w, Run* run) {
   generate->add_option("--threads", w.generate.threads);
 }
 
+void AddPace(CLI::App& tool, Words& w, Run* run) {
+  CLI::App* pace = Command(tool, "pace", "seconds of a micro-batch and of an update here",
+                           "tool pace --config model/config.json --rows 4 --length 512", run,
+                           [&w] { return Fail(Pace(w.pace)); });
+  pace->add_option("--config", w.pace.config, "config.json of the model")->required();
+  pace->add_option("--precision", w.pace.precision, "fp32 or bf16");
+  pace->add_option("--recompute", w.pace.recompute, "none, activations or block");
+  pace->add_option("--optim", w.pace.optim, "adamw or muon");
+  pace->add_option("--rows", w.pace.rows, "of a micro-batch");
+  pace->add_option("--length", w.pace.length, "tokens of a row");
+  pace->add_option("--threads", w.pace.threads);
+}
+
 void AddTextTools(CLI::App& tool, Words& w, Run* run) {
   CLI::App* tokenizer = Command(tool, "tokenizer", "train, encode, decode",
                                 "tool tokenizer encode --tokenizer model/ 'some text'", run, {});
@@ -171,6 +185,7 @@ int Main(int argc, char** argv) {
   CLI::App* tool =
       Command(app, "tool", "what needs text or tensors", "tool model inspect model/", &run, {});
   AddGenerate(*tool, words, &run);
+  AddPace(*tool, words, &run);
   AddTextTools(*tool, words, &run);
   try {
     app.parse(argc, argv);

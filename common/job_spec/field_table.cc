@@ -68,6 +68,14 @@ std::vector<Field> TrainFields() {
            .min = 0,
            .max = 1e5,
            .aliases = {{"per_device_train_batch_size"}, {"device_batch_size"}}}),
+      Value<&TrainSpec::recompute>(
+          {.name = "recompute",
+           .doc = "what backward computes again instead of keeping it: norms and activations, or "
+                  "all of a block but its input; results are the same to the bit",
+           .cost = "block: a third more time, and the memory of one block instead of all",
+           .allowed = {"none", "activations", "block"},
+           .aliases = {{"gradient_checkpointing", {{"true", "block"}, {"false", "none"}}},
+                       {"activation_checkpointing", {{"true", "block"}, {"false", "none"}}}}}),
       Value<&TrainSpec::max_length>(
           {.name = "max_length",
            .doc = "tokens of a row",

@@ -54,6 +54,7 @@ struct TrainSpec {
   int64_t max_steps = 0;                     // optimiser updates; must be given
   int64_t global_batch_size = 32;            // rows per step over all ranks
   int64_t micro_batch_size = 0;              // rows per forward of one rank; 0: chosen at submit
+  std::string recompute = "none";            // none | activations | block: of forward, in backward
   int64_t max_length = 256;                  // tokens of a row
   double learning_rate = 3e-4;               // peak
   double min_lr_ratio = 0.1;                 // cosine and linear end at this share of the peak

@@ -302,6 +302,7 @@ StatusOr<WorkerReport> ReportFromProto(const v1::WorkerReport& proto) {
   report.http_address = proto.http_address();
   report.blob_probe = proto.blob_probe();
   report.report_number = proto.report_number();
+  report.memory_bytes = std::max<int64_t>(0, proto.memory_bytes());
   for (const v1::Slot& slot : proto.slots())
     report.slots.push_back({slot.index(), slot.device(), slot.description()});
   for (const v1::RankReport& rank : proto.ranks()) {

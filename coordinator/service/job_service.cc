@@ -9,6 +9,7 @@
 #include "common/job_spec/validate.h"
 #include "common/wire/job_spec.h"
 #include "common/wire/values.h"
+#include "coordinator/fits.h"
 #include "coordinator/service/convert.h"
 #include "coordinator/service/unary.h"
 
@@ -136,6 +137,7 @@ StatusOr<int64_t> JobServiceImpl::Create(const Principal& who, const v1::CreateJ
   ASSIGN_OR_RETURN(const ParsedJob parsed, FromProto(request.spec()));
   ASSIGN_OR_RETURN(ResolvedSpec resolved, Resolve(parsed));
   if (request.validate_only()) {
+    RETURN_IF_ERROR(CheckFits(resolved.spec, runtime_.context().coordinator.Workers()));
     Job job;
     job.spec = std::make_shared<const JobSpec>(std::move(resolved.spec));
     job.origins = std::move(resolved.origins);

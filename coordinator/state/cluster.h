@@ -56,6 +56,7 @@ struct WorkerReport {
   std::string epoch;  // random per start of the daemon
   std::string host, host_id, version, http_address;
   std::vector<Slot> slots;
+  int64_t memory_bytes = 0;  // of its host, for all ranks there; 0: not told
   std::string blob_probe;
   std::vector<RankReport> ranks;
   int64_t report_number = 0;
@@ -91,6 +92,7 @@ struct Worker {
   WorkerId id;
   std::string epoch, host, host_id, version, http_address;
   std::vector<Slot> slots;
+  int64_t memory_bytes = 0;  // of its host; 0: not told
   absl::Time last_report = absl::InfinitePast();
   bool reachable = false;  // reported within the last 6 s
 };

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "common/machine.h"
+
 namespace trainyard::worker {
 namespace {
 
@@ -37,6 +39,7 @@ v1::WorkerReport HelloOf(const AgentOptions& options) {
   hello.set_host_id(HostId());
   hello.set_version(kVersion);
   hello.set_http_address(options.http_address);
+  hello.set_memory_bytes(TotalMemoryBytes());
   for (const LocalSlot& local : options.ranks.slots) {
     v1::Slot& slot = *hello.add_slots();
     slot.set_index(local.index);

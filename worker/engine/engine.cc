@@ -103,7 +103,8 @@ TorchEngine::TorchEngine(const ModelConfig& config, const EngineOptions& options
     : config_(config),
       options_(options),
       parameters_(config, options),
-      model_(config, parameters_.layout(), parameters_.weights(), parameters_.gradients()),
+      model_(config, parameters_.layout(), parameters_.weights(), parameters_.gradients(),
+             options.recompute),
       sums_(parameters_.gradient_span(), BackwardOrder(config_, parameters_.layout())) {}
 
 template <class Result, class Verb>

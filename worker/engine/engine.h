@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "common/plan/recompute.h"
 #include "common/status.h"
 #include "worker/checkpoint/parameter_view.h"
 #include "worker/data/batch.h"
@@ -31,6 +32,7 @@ struct EngineOptions {
   Device device = Device::kCpu;
   int threads = 1;  // of the host
   uint64_t seed = 42;
+  plan::Recompute recompute = plan::Recompute::kNone;  // changes memory and time, not a bit
 };
 
 // What Forward says of each trained token, in batch order.

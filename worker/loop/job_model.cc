@@ -49,7 +49,8 @@ StatusOr<JobEngine> CreateJobEngine(const RankContext& context, const PreparedDa
                               .precision = made.precision,
                               .device = device,
                               .threads = static_cast<int>(spec.resources.threads_per_rank),
-                              .seed = static_cast<uint64_t>(spec.train.seed)};
+                              .seed = static_cast<uint64_t>(spec.train.seed),
+                              .recompute = plan::RecomputeFromName(spec.train.recompute)};
   ASSIGN_OR_RETURN(made.engine, Engine::Create(config, options));
   spdlog::info("model={} parameters={} vocab_size={} precision={} device={} threads={} kernels={}",
                config.model_type, config.parameter_count(), config.vocab_size,

@@ -16,6 +16,7 @@
 #include "worker/loop/evaluate.h"
 #include "worker/loop/job_model.h"
 #include "worker/loop/join_peers.h"
+#include "worker/loop/memory_log.h"
 #include "worker/loop/outcome.h"
 #include "worker/loop/peer_collective.h"
 #include "worker/loop/prepare_phase.h"
@@ -101,6 +102,7 @@ class Pretraining {
   StepClock step_clock_;
   std::optional<StepLog> step_log_;
   CheckpointWriter writer_;
+  MemoryLog memory_log_;
 };
 
 // -------------------------------------------------------------------------------------- the step
@@ -148,6 +150,8 @@ StatusOr<StepReport> Pretraining::Step() {
 StatusOr<link::Outcome> Pretraining::Run() {
   StatusOr<link::Outcome> outcome = Steps();
   writer_.Wait(progress_.step);  // after an error: what is being written may still count
+  memory_log_.Tell(spec_, data_.tokenizer->vocab_size(), precision_ == Precision::kBfloat16,
+                   context_.rank);
   return outcome;
 }
 
@@ -324,6 +328,7 @@ StatusOr<link::Outcome> Pretraining::StopHere() {
 
 Status Pretraining::Open() {
   link_.SetPhase(Phase::kLoading);
+  memory_log_.Begin();
   ASSIGN_OR_RETURN(schedule_.kind, ScheduleKindFromName(spec_.train.lr_scheduler_type));
   schedule_.peak = spec_.train.learning_rate;
   schedule_.min_lr_ratio = spec_.train.min_lr_ratio;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "common/plan/recompute.h"
 #include "worker/model/config.h"
 #include "worker/ops/attention.h"
 #include "worker/ops/norm.h"
@@ -42,7 +43,7 @@ struct Places {
   RopeTable rope;  // a row per token; empty with learned positions
 };
 
-// What backward needs of a block's forward pass.
+// What backward needs of a block's forward pass; undefined is what it computes again.
 struct BlockSaved {
   Tensor x_TD, attention_normed_TD, qkv_TE, h_TD, mlp_normed_TD, mlp_in_TM, mlp_activated_TM;
   NormSaved attention_norm, mlp_norm;
@@ -57,6 +58,7 @@ struct Block {
   MlpKind mlp = MlpKind::kSwiGlu;
   Norm attention_norm, mlp_norm;
   Linear qkv, attention_out, mlp_in, mlp_out;
+  plan::Recompute recompute = plan::Recompute::kNone;
 
   Tensor Forward(const Tensor& x_TD, const Places& places, BlockSaved& saved) const;
   // Takes d loss / d y, adds the parameters' gradients, returns d loss / d x.
@@ -67,8 +69,19 @@ struct Block {
 
  private:
   using Attend = std::function<Tensor(const Tensor& qkv_TE)>;
+  // Up to the MLP's activation.
+  void RunInner(const Tensor& x_TD, const Places& places, const Attend& attend,
+                BlockSaved& saved) const;
   Tensor Run(const Tensor& x_TD, const Places& places, const Attend& attend,
              BlockSaved& saved) const;
+  Attend AttendTo(const Places& places, BlockSaved& saved) const;
+  void Forget(BlockSaved& saved) const;
+  Tensor Activate(const Tensor& in_TM) const;
+  Tensor ActivateBackward(const Tensor& dout_TM, const Tensor& in_TM) const;
+  // The two halves of Backward: from d loss / d y to d loss / d h, and on to d loss / d x.
+  Tensor MlpBackward(const Tensor& dy_TD, const BlockSaved& saved) const;
+  Tensor AttentionHalfBackward(const Tensor& dh_TD, const Places& places,
+                               const BlockSaved& saved) const;
   // The queries and keys of the packed tensor, which rope turns.
   Tensor QueriesAndKeys(const Tensor& qkv_TE) const;
 };

@@ -103,7 +103,7 @@ Tensor ToInt64(std::span<const int32_t> values, at::Device device) {
 }  // namespace
 
 Transformer::Transformer(const ModelConfig& config, const std::vector<ParameterSpec>& layout,
-                         const Tensor& weights, const Tensor& gradients)
+                         const Tensor& weights, const Tensor& gradients, plan::Recompute recompute)
     : config_(config) {
   const NameMap& names = NamesOf(config);
   const Binder binder(config, layout, weights, gradients);
@@ -116,6 +116,7 @@ Transformer::Transformer(const ModelConfig& config, const std::vector<ParameterS
   }
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     blocks_.push_back(BindBlock(binder, config, layer));
+    blocks_.back().recompute = recompute;
   }
   final_norm_ = binder.BindNorm(names.final_norm);
   head_VD_ = config.tie_embeddings ? token_embedding_VD_ : binder.Bind(names.head);

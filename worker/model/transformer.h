@@ -36,7 +36,8 @@ class Transformer {
   // `weights` and `gradients` are flat, in the order of `layout`, on one device, and outlive the
   // transformer; the gradients are in the wide type of the weights.
   Transformer(const ModelConfig& config, const std::vector<ParameterSpec>& layout,
-              const Tensor& weights, const Tensor& gradients);
+              const Tensor& weights, const Tensor& gradients,
+              plan::Recompute recompute = plan::Recompute::kNone);
 
   // The hidden states after the final norm; the head is the caller's. The batch has been checked.
   // `saved` may be null when no backward follows.

@@ -50,4 +50,17 @@ Status CheckData(const DataCheckOptions& options);
 // Family, shape, tensors, and of a checkpoint its state and whether every byte is as written.
 Status InspectModel(const std::filesystem::path& folder);
 
+struct PaceOptions {
+  std::filesystem::path config;  // config.json, with vocab_size
+  std::string precision = "fp32";
+  std::string recompute = "none";
+  std::string optim = "adamw";
+  int64_t rows = 1;  // of a micro-batch
+  int64_t length = 256;
+  int threads = 1;
+};
+// Writes the seconds of a micro-batch and of an update of the model, measured with its first layer
+// alone and with two, the others taken to cost what the second does.
+Status Pace(const PaceOptions& options);
+
 }  // namespace trainyard::worker

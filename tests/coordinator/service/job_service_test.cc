@@ -232,6 +232,27 @@ TEST_F(JobServiceTest, AnOversizedRequestIsRefusedAndTheNextOneIsNot) {
   EXPECT_OK(FromGrpc(TryCreate(Request())));
 }
 
+TEST_F(JobServiceTest, AJobThatNoHostHoldsIsRefusedWithWhatWouldFit) {
+  v1::CreateJobRequest request = Request();
+  request.set_request_id("before-there-were-workers");
+  const std::string accepted = Create(request).job_id();
+  FakeWorker worker(*workers_, AsWorker(), "worker-0");
+  worker.report.set_memory_bytes(int64_t{40} << 20);
+  ASSERT_TRUE(worker.Report());
+
+  EXPECT_EQ(Create(request).job_id(), accepted);  // a repeat has the first answer
+  request.set_request_id("after");
+  for (const bool validate_only : {true, false}) {
+    request.set_validate_only(validate_only);
+    const Status status = FromGrpc(TryCreate(request));
+    EXPECT_THAT(status, StatusIs(StatusCode::kFailedPrecondition, HasSubstr("may have 40.0 MiB")));
+    EXPECT_EQ(ReasonOf(status), "JOB_DOES_NOT_FIT");
+  }
+  worker.report.set_memory_bytes(int64_t{1} << 30);
+  ASSERT_TRUE(worker.Report());
+  EXPECT_NE(Create(request).job_id(), accepted);
+}
+
 TEST_F(JobServiceTest, WorkersAreListedWithTheirSlots) {
   FakeWorker worker(*workers_, AsWorker(), "worker-0");
   ASSERT_TRUE(worker.Report());

@@ -1,0 +1,237 @@
+#include "common/plan/step.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "common/plan/scratch.h"
+
+namespace trainyard::plan {
+namespace {
+
+using Held = Meter::Held;
+using enum Part;
+
+constexpr int64_t kChunkTokens = 512;  // of the head, as worker/ops/head.cc has it
+constexpr int64_t kChunkLogitsMax = int64_t{64} << 20;
+constexpr int64_t kFloat = 4, kId = 8;
+
+// As BlockSaved of worker/model/block.h.
+struct BlockSaved {
+  Held x, attention_normed, attention_stats, qkv, attention_out, logsumexp;
+  Held h, mlp_normed, mlp_stats, mlp_in, mlp_activated;
+};
+
+class Replay {
+ public:
+  Replay(const StepShape& step, Meter& meter)
+      : step_(step), model_(step.model), meter_(meter), tokens_(step.tokens()) {}
+
+  void ForwardBackward() {
+    const Held targets = meter_.Take(kData, "targets", tokens_ * kId);
+    std::vector<BlockSaved> blocks(static_cast<size_t>(model_.layers));
+    const Places places = Embed();
+    Held x = Kept("block input", model_.hidden_size);
+    for (BlockSaved& saved : blocks) x = BlockForward(std::move(x), saved);
+    const Held last = x;
+    const Held stats = NormStats();
+    const Held hidden = Kept("final norm", model_.hidden_size);
+    const Held signals = meter_.Take(kHead, "log-probabilities", tokens_ * (2 * kFloat + 1));
+    const Held dhidden = Between("gradient of the residual stream", model_.hidden_size);
+    Head(/*backward=*/true);
+
+    Held dx = Between("gradient of the residual stream", model_.hidden_size);
+    while (!blocks.empty()) {
+      dx = BlockBackward(blocks.back());
+      blocks.pop_back();
+    }
+  }
+
+  void Forward() {
+    const Held targets = meter_.Take(kData, "targets", tokens_ * kId);
+    const Places places = Embed();
+    Held x = Kept("block input", model_.hidden_size);
+    for (int64_t layer = 0; layer < model_.layers; ++layer) {
+      BlockSaved saved;
+      x = BlockForward(std::move(x), saved);
+    }
+    const Held stats = NormStats();
+    const Held hidden = Kept("final norm", model_.hidden_size);
+    const Held signals = meter_.Take(kHead, "log-probabilities", tokens_ * (3 * kFloat + 1));
+    Head(/*backward=*/false);
+  }
+
+ private:
+  struct Places {
+    Held ids, rope;
+  };
+
+  Held Kept(std::string_view tensor, int64_t width) {
+    return meter_.Take(kActivations, tensor, tokens_ * width * step_.real());
+  }
+  Held Between(std::string_view tensor, int64_t width) {
+    return meter_.Take(kInFlight, tensor, tokens_ * width * step_.real());
+  }
+  // What an operation works in; given back at the end of the statement.
+  void Scratch(std::string_view tensor, int64_t bytes) { meter_.Take(kScratch, tensor, bytes); }
+  // bfloat16 products are the kernels', float32 ones a library's.
+  void ProductScratch(int64_t m, int64_t n, int64_t k) {
+    if (step_.bfloat16) Scratch("products", ProductScratchBytes(m, n, k, step_.threads));
+  }
+  void GradientScratch(int64_t outputs, int64_t inputs) {
+    // GPT-2 keeps its weights as [in, out].
+    const int64_t n = model_.gpt2 ? outputs : inputs;
+    if (step_.bfloat16) {
+      Scratch("products", GradientProductScratchBytes(n, tokens_, step_.threads));
+    }
+  }
+  void AttentionScratch(bool backward) {
+    Scratch("attention", AttentionScratchBytes(model_.head_width, step_.length, step_.real(),
+                                               step_.threads, backward));
+  }
+  Held NormStats() {
+    const int64_t of_token = model_.gpt2 ? 2 : 1;
+    return meter_.Take(kActivations, "norm statistics", tokens_ * of_token * kFloat);
+  }
+  // Returns the gradient of the inputs.
+  Held LinearBackward(int64_t inputs, int64_t outputs) {
+    GradientScratch(outputs, inputs);
+    Held dinputs = Between("gradients between operations", inputs);
+    ProductScratch(tokens_, inputs, outputs);
+    return dinputs;
+  }
+
+  Places Embed() {
+    Places places;
+    places.ids = meter_.Take(kData, "token ids", 2 * tokens_ * kId);
+    if (!model_.gpt2) {
+      places.rope = meter_.Take(kActivations, "rope", tokens_ * model_.head_width * kFloat);
+    }
+    return places;
+  }
+
+  Held BlockForward(Held x, BlockSaved& saved) {
+    RunInner(std::move(x), saved);
+    Held y = Kept("block input", model_.hidden_size);
+    ProductScratch(tokens_, model_.hidden_size, model_.mlp_width);
+    Forget(saved);
+    return y;
+  }
+
+  void RunInner(Held x, BlockSaved& saved) {
+    saved.x = std::move(x);
+    saved.attention_stats = NormStats();
+    saved.attention_normed = Kept("norm outputs", model_.hidden_size);
+    saved.qkv = Kept("queries, keys, values", model_.qkv_width());
+    ProductScratch(tokens_, model_.qkv_width(), model_.hidden_size);
+    saved.attention_out = Kept("attention output", model_.attention_width());
+    saved.logsumexp =
+        meter_.Take(kActivations, "attention log-sum-exp", model_.heads * tokens_ * kFloat);
+    AttentionScratch(/*backward=*/false);
+    saved.h = Kept("residual stream", model_.hidden_size);
+    ProductScratch(tokens_, model_.hidden_size, model_.attention_width());
+    saved.mlp_stats = NormStats();
+    saved.mlp_normed = Kept("norm outputs", model_.hidden_size);
+    saved.mlp_in = Kept("MLP input", model_.mlp_in_width());
+    ProductScratch(tokens_, model_.mlp_in_width(), model_.hidden_size);
+    saved.mlp_activated = Kept("MLP activation", model_.mlp_width);
+  }
+
+  void Forget(BlockSaved& saved) const {
+    if (step_.recompute == Recompute::kNone) return;
+    if (step_.recompute == Recompute::kBlock) {
+      BlockSaved input;
+      input.x = std::move(saved.x);
+      saved = std::move(input);
+      return;
+    }
+    saved.attention_normed = saved.mlp_normed = saved.mlp_activated = nullptr;
+  }
+
+  Held BlockBackward(const BlockSaved& saved) {
+    if (step_.recompute != Recompute::kBlock) return HalvesBackward();
+    BlockSaved again;
+    RunInner(saved.x, again);
+    return HalvesBackward();
+  }
+
+  Held HalvesBackward() {
+    const Held dh = MlpBackward();
+    Held dqkv;
+    {
+      const Held dattention = LinearBackward(model_.attention_width(), model_.hidden_size);
+      dqkv = Between("gradient in attention", model_.qkv_width());
+      AttentionScratch(/*backward=*/true);
+    }
+    return NormedBackward(model_.qkv_width());
+  }
+
+  Held MlpBackward() {
+    Held din;
+    {
+      const Held activated = MadeAgain("MLP activation", model_.mlp_width);
+      const Held dactivated = LinearBackward(model_.mlp_width, model_.hidden_size);
+      din = Between("gradient in the MLP", model_.mlp_in_width());
+    }
+    return NormedBackward(model_.mlp_in_width());
+  }
+
+  // Back through a linear layer of `outputs` and the norm before it.
+  Held NormedBackward(int64_t outputs) {
+    Held dnormed;
+    {
+      const Held stats = step_.recompute == Recompute::kActivations ? NormStats() : nullptr;
+      const Held normed = MadeAgain("norm outputs", model_.hidden_size);
+      dnormed = LinearBackward(model_.hidden_size, outputs);
+    }
+    return Between("gradient of the residual stream", model_.hidden_size);
+  }
+
+  // Under Recompute::kActivations, what was not kept.
+  Held MadeAgain(std::string_view tensor, int64_t width) {
+    return step_.recompute == Recompute::kActivations ? Between(tensor, width) : nullptr;
+  }
+
+  void Head(bool backward) {
+    const int64_t vocab = model_.vocab_size, width = model_.hidden_size;
+    const int64_t chunk =
+        std::min(tokens_, std::clamp<int64_t>(kChunkLogitsMax / vocab, 1, kChunkTokens));
+    const Held logits = meter_.Take(kHead, "logits", chunk * vocab * kFloat);
+    ProductScratch(chunk, vocab, width);
+    if (!backward) return;
+    if (step_.bfloat16) {
+      Scratch("products", GradientProductScratchBytes(width, chunk, step_.threads));
+    }
+    const Held dhidden = meter_.Take(kHead, "gradient", chunk * width * step_.real());
+    ProductScratch(chunk, width, vocab);
+  }
+
+  const StepShape& step_;
+  const ModelShape& model_;
+  Meter& meter_;
+  const int64_t tokens_;
+};
+
+}  // namespace
+
+void ReplayForwardBackward(const StepShape& step, Meter& meter) {
+  Replay(step, meter).ForwardBackward();
+}
+
+void ReplayForward(const StepShape& step, Meter& meter) { Replay(step, meter).Forward(); }
+
+void ReplayUpdate(const StepShape& step, Meter& meter) {
+  if (!step.muon) return;
+  const ModelShape& m = step.model;
+  // worker/optim/muon.cc: each thread has one matrix in hand, with its copies and, of the shorter
+  // side, squares.
+  const auto matrix = [](int64_t rows, int64_t columns) {
+    const int64_t r = std::min(rows, columns), c = std::max(rows, columns);
+    return 14 * r * c + 22 * r * r;
+  };
+  const int64_t largest =
+      std::max({matrix(m.attention_width(), m.hidden_size), matrix(m.mlp_width, m.hidden_size)});
+  meter.Take(kOptimiser, "Muon", step.threads * largest);
+}
+
+}  // namespace trainyard::plan

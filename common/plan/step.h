@@ -1,0 +1,33 @@
+// The memory of a training step, by replaying what the engine takes and gives back, operation by
+// operation and in its order (worker/engine/engine.cc, worker/model/block.cc, worker/ops). Change
+// them together: tests/worker/engine/plan_test.cc compares the replay with what torch allocates.
+#pragma once
+
+#include <cstdint>
+
+#include "common/plan/meter.h"
+#include "common/plan/model_shape.h"
+#include "common/plan/recompute.h"
+
+namespace trainyard::plan {
+
+struct StepShape {
+  ModelShape model;
+  bool bfloat16 = false;
+  Recompute recompute = Recompute::kNone;
+  int64_t rows = 1;    // of a micro-batch
+  int64_t length = 0;  // tokens of a row
+  int threads = 1;
+  bool muon = false;
+
+  int64_t tokens() const { return rows * length; }
+  int64_t real() const { return bfloat16 ? 2 : 4; }  // bytes of a weight and of an activation
+};
+
+// Forward and backward of one micro-batch of which every token is trained.
+void ReplayForwardBackward(const StepShape& step, Meter& meter);
+// An evaluation's micro-batch.
+void ReplayForward(const StepShape& step, Meter& meter);
+void ReplayUpdate(const StepShape& step, Meter& meter);
+
+}  // namespace trainyard::plan

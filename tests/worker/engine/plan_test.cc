@@ -1,0 +1,125 @@
+// The plan's replay of a step against what torch takes from the arena, and its arithmetic against
+// the trainer's own.
+#include <gtest/gtest.h>
+
+#include "common/job_spec/presets.h"
+#include "common/plan/memory.h"
+#include "common/plan/scratch.h"
+#include "tests/support/status_matchers.h"
+#include "tests/worker/engine/plan_shapes.h"
+#include "tests/worker/support/batches.h"
+#include "worker/engine/engine.h"
+#include "worker/engine/memory.h"
+#include "worker/model/layout.h"
+#include "worker/objective/cross_entropy.h"
+#include "worker/ops/attention_cpu.h"
+#include "worker/ops/product_cpu.h"
+#include "worker/ops/products.h"
+
+namespace trainyard::worker {
+namespace {
+
+using plan::ModelShape;
+using plan::RankShape;
+using plan::Recompute;
+
+struct Case {
+  const char* name;
+  ModelConfig config;
+  Precision precision;
+  Recompute recompute;
+  int64_t rows, length;
+};
+
+// In ascending order of need: the arena remembers the most it ever held.
+TEST(Plan, TheArenaComesToWhatThePlanSays) {
+  if (!HasBfloat16Products() || KernelsInUse() == "off") {
+    GTEST_SKIP() << "the plan is for machines with bfloat16 products and kernels on";
+  }
+  KeepFreedMemory();
+  const Case cases[] = {
+      {"llama bf16 block", Widened(TinyLlama(), 4), Precision::kBfloat16, Recompute::kBlock, 4,
+       256},
+      {"llama bf16 activations", Widened(TinyLlama(), 4), Precision::kBfloat16,
+       Recompute::kActivations, 4, 256},
+      {"llama bf16", Widened(TinyLlama(), 4), Precision::kBfloat16, Recompute::kNone, 4, 256},
+      {"gpt2 fp32 block", Widened(TinyGpt2(), 6), Precision::kFloat32, Recompute::kBlock, 4, 384},
+      {"gpt2 bf16", Widened(TinyGpt2(), 6), Precision::kBfloat16, Recompute::kNone, 4, 384},
+      {"gpt2 fp32 activations", Widened(TinyGpt2(), 6), Precision::kFloat32,
+       Recompute::kActivations, 4, 384},
+      {"llama fp32", Widened(TinyLlama(), 5), Precision::kFloat32, Recompute::kNone, 5, 384},
+      {"gpt2 fp32", Widened(TinyGpt2(), 8), Precision::kFloat32, Recompute::kNone, 5, 384},
+  };
+  int64_t before = 0;
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    const RankShape shape{.step = {.model = ShapeOf(c.config),
+                                   .bfloat16 = c.precision == Precision::kBfloat16,
+                                   .recompute = c.recompute,
+                                   .rows = c.rows,
+                                   .length = c.length,
+                                   .threads = 2},
+                          .rows_per_rank = c.rows};
+    const int64_t planned = plan::PlanMemory(shape).arena_bytes;
+    ASSERT_GT(planned, before) << "put the cases in ascending order";
+    before = planned;
+    ASSERT_OK_AND_ASSIGN(
+        const std::unique_ptr<Engine> engine,
+        Engine::Create(c.config,
+                       {.precision = c.precision, .threads = 2, .recompute = c.recompute}));
+    const Batch batch = FullRows(c.rows, c.length, c.config.vocab_size);
+    ASSERT_OK_AND_ASSIGN(const CrossEntropy objective, CrossEntropy::Over(batch.targets()));
+    for (int step = 0; step < 2; ++step) {
+      ASSERT_OK(engine->ForwardBackward(batch, objective));
+      ASSERT_OK(engine->Update({.learning_rate = 1e-3}, nullptr));
+      ASSERT_OK(engine->Forward(batch));
+    }
+    const auto measured = static_cast<double>(ArenaHighBytes());
+    EXPECT_NEAR(measured, static_cast<double>(planned), 0.005 * measured);
+  }
+}
+
+TEST(Plan, CountsTheParametersOfEveryPreset) {
+  for (const Preset& preset : ModelPresets()) {
+    nlohmann::ordered_json json = {{"vocab_size", 4099}};
+    for (const auto& [key, value] : preset.config) {
+      json[key] = nlohmann::json::parse(value, nullptr, /*allow_exceptions=*/false);
+      if (json[key].is_discarded()) json[key] = value;
+    }
+    for (const bool tied : {true, false}) {
+      json["tie_word_embeddings"] = tied;
+      ASSERT_OK_AND_ASSIGN(const ModelConfig config, ModelConfigFromJson(json));
+      ASSERT_OK_AND_ASSIGN(const ModelShape shape, plan::ModelShapeFromConfig(json, 1));
+      EXPECT_EQ(shape.parameter_count(), config.parameter_count()) << preset.name;
+    }
+  }
+}
+
+TEST(Plan, KnowsTheKernelsScratch) {
+  for (const int threads : {1, 2, 7}) {
+    for (const auto& [m, n, k] : {std::tuple<int64_t, int64_t, int64_t>{512, 50304, 768},
+                                  {2048, 768, 50304},
+                                  {77, 130, 1026},
+                                  {33, 64, 32}}) {
+      EXPECT_EQ(plan::ProductScratchBytes(m, n, k, threads), ProductScratchBytes(m, n, k, threads));
+      EXPECT_EQ(plan::GradientProductScratchBytes(n, k, threads),
+                GradientProductScratchBytes(m, n, k, threads));
+    }
+    for (const int32_t longest : {1, 64, 500, 1024}) {
+      const std::vector<int32_t> cu_seqlens = {0, longest, longest + 1};
+      const AttentionLayout layout{
+          .cu_seqlens = cu_seqlens, .heads = 4, .kv_heads = 2, .width = 48, .causal = true};
+      EXPECT_EQ(plan::AttentionScratchBytes(48, longest, 4, threads, false),
+                AttentionForwardScratchBytes<float>(layout, threads));
+      EXPECT_EQ(plan::AttentionScratchBytes(48, longest, 2, threads, false),
+                AttentionForwardScratchBytes<Bfloat16>(layout, threads));
+      EXPECT_EQ(plan::AttentionScratchBytes(48, longest, 4, threads, true),
+                AttentionBackwardScratchBytes<float>(layout, threads));
+      EXPECT_EQ(plan::AttentionScratchBytes(48, longest, 2, threads, true),
+                AttentionBackwardScratchBytes<Bfloat16>(layout, threads));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace trainyard::worker
