@@ -14,6 +14,10 @@ namespace {
 // the loop waits. The lowest priority of all could starve behind another job's ranks.
 constexpr int kNiceness = 10;
 
+// How long the coordinator may take to record one before the next is written all the same.
+constexpr absl::Duration kRecordingMax = absl::Seconds(2);
+constexpr absl::Duration kLookEvery = absl::Milliseconds(10);
+
 }  // namespace
 
 void CheckpointWriter::Prepare(std::vector<ParameterView> parameters) {
@@ -87,7 +91,17 @@ int64_t CheckpointWriter::newest_step() const {
   return newest_step_;
 }
 
+void CheckpointWriter::AwaitRecorded() {
+  const int64_t step = newest_step();
+  const absl::Duration until = context_.clock->Elapsed() + kRecordingMax;
+  while (context_.link->directive().recorded_step < step && context_.clock->Elapsed() < until) {
+    Beat();
+    if (!context_.link->Pause(kLookEvery)) return;
+  }
+}
+
 Status CheckpointWriter::Save(const CheckpointContents& contents) {
+  AwaitRecorded();
   RETURN_IF_ERROR(SaveCheckpoint(context_, contents, [this] { Beat(); }));
   absl::MutexLock lock(&mu_);
   newest_step_ = contents.state.step;

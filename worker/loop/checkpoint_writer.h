@@ -47,6 +47,9 @@ class CheckpointWriter {
 
  private:
   Status Save(const CheckpointContents& contents);
+  // A rank tells of its newest checkpoint alone: gives the one before a moment to be recorded, lest
+  // it be forgotten. Not for long: there may be no coordinator for a while.
+  void AwaitRecorded();
   void Beat();
   // Says how long training stood still for this checkpoint.
   void TellStop(int64_t step, absl::Duration begin);

@@ -98,6 +98,8 @@ class HeardRank final : public RankLink {
   explicit HeardRank(AloneOptions options) : alone_(std::move(options)) {}
 
   std::function<void(int64_t step)> on_beat;  // in the loop's thread
+  // The coordinator is slow: it is heard to have recorded anything only after so many pauses.
+  std::atomic<int> pauses_until_recorded = 0;
 
   void RequestStop(StopMode stop) { alone_.RequestStop(stop); }
   Heard heard() const {
@@ -110,13 +112,20 @@ class HeardRank final : public RankLink {
     return mu_.AwaitWithTimeout(absl::Condition(&done), kPatience);
   }
 
-  link::Directive directive() const override { return alone_.directive(); }
+  link::Directive directive() const override {
+    link::Directive directive = alone_.directive();
+    if (pauses_until_recorded.load() > 0) directive.recorded_step = -1;
+    return directive;
+  }
   StopMode stop() const override { return alone_.stop(); }
   StatusOr<link::Directive> WaitUntil(
       std::string_view what, const std::function<bool(const link::Directive&)>& ready) override {
     return alone_.WaitUntil(what, ready);
   }
-  bool Pause(absl::Duration pause) override { return alone_.Pause(pause); }
+  bool Pause(absl::Duration pause) override {
+    if (pauses_until_recorded.load() > 0) --pauses_until_recorded;
+    return alone_.Pause(pause);
+  }
   bool agent_gone() const override { return false; }
   void SetPhase(Phase phase) override {
     Hear([&](Heard& heard) { heard.phase = phase; });
@@ -252,6 +261,15 @@ class BesideTheSteps : public testing::Test {
   std::atomic<int> writer_niceness_ = 0;
   Attempt attempt_;
 };
+
+TEST_F(BesideTheSteps, TheNextOneWaitsForTheOneBeforeToBeRecorded) {
+  attempt_.rank.pauses_until_recorded = 5;
+  released_.Notify();
+  attempt_.Start();
+  EXPECT_EQ(attempt_.End().kind, link::OutcomeKind::kSucceeded);
+  EXPECT_EQ(attempt_.rank.pauses_until_recorded.load(), 0);
+  EXPECT_EQ(attempt_.recorded_steps(), (std::vector<int64_t>{4, 8, 12}));
+}
 
 TEST_F(BesideTheSteps, StepsGoOnWhileOneIsWrittenAndTheNextOneWaits) {
   attempt_.Start();
