@@ -110,7 +110,13 @@ void FlatParameters::Apply(const UpdateOptions& options, double gradient_scale, 
     if (muon) ApplyMuonOnDevice(options, gradient_scale);
     gradients_.zero_();
   }
-  if (!weights_.is_same(masters_)) weights_.copy_(masters_);
+  // On the host AdamW has written its weights already.
+  if (!weights_.is_same(masters_) && (muon || !on_cpu())) weights_.copy_(masters_);
+}
+
+std::span<c10::BFloat16> FlatParameters::NarrowWeights(const ParameterSpec& spec) const {
+  if (weights_.is_same(masters_)) return {};
+  return {weights_.mutable_data_ptr<c10::BFloat16>() + spec.first, static_cast<size_t>(spec.count)};
 }
 
 // ------------------------------------------------------------------------- sweeps over the host's
@@ -118,7 +124,8 @@ void FlatParameters::Apply(const UpdateOptions& options, double gradient_scale, 
 void FlatParameters::ApplyAdamW(const ParameterSpec& spec, const UpdateOptions& options,
                                 double gradient_scale, int64_t update) {
   AdamWUpdate(AdamWOf(options, spec.decays(), gradient_scale, update), SpanOf(masters_, spec),
-              SpanOf(gradients_, spec), SpanOf(moment1_, spec), SpanOf(moment2_, spec));
+              SpanOf(gradients_, spec), SpanOf(moment1_, spec), SpanOf(moment2_, spec),
+              NarrowWeights(spec));
 }
 
 void FlatParameters::ApplyMuon(const UpdateOptions& options, double gradient_scale) {

@@ -41,6 +41,8 @@ class FlatParameters {
  private:
   bool on_cpu() const { return masters_.is_cpu(); }
   Tensor Part(const Tensor& flat, const ParameterSpec& spec) const;
+  // Of one tensor, in the host's memory; empty in float32.
+  std::span<c10::BFloat16> NarrowWeights(const ParameterSpec& spec) const;
   void ApplyAdamW(const ParameterSpec& spec, const UpdateOptions& options, double gradient_scale,
                   int64_t update);
   void ApplyAdamWOnDevice(const UpdateOptions& options, double gradient_scale, int64_t update);

@@ -2,6 +2,8 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "common/require.h"
@@ -9,6 +11,8 @@
 
 namespace trainyard::worker {
 namespace {
+
+constexpr int64_t kRoundedAtOnce = 2048;
 
 struct Factors {
   float decay, gradient_scale, one_minus_beta1, beta2, one_minus_beta2, step, root_correction,
@@ -43,18 +47,36 @@ TRAINYARD_LOOP void UpdateRange(const Factors f, int64_t count, float* __restric
   }
 }
 
+// To nearest, ties to even, as c10 rounds; a loop that the compiler can make vectors of.
+TRAINYARD_LOOP void RoundRange(int64_t count, const float* __restrict master,
+                               uint16_t* __restrict weight) {
+  for (int64_t i = 0; i < count; ++i) {
+    const auto bits = std::bit_cast<uint32_t>(master[i]);
+    const uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+    weight[i] = static_cast<uint16_t>((bits & 0x7FFFFFFF) > 0x7F800000 ? 0x7FC0 : rounded);
+  }
+}
+
 }  // namespace
 
 void AdamWUpdate(const AdamW& adamw, std::span<float> master, std::span<float> gradient,
-                 std::span<float> moment1, std::span<float> moment2) {
+                 std::span<float> moment1, std::span<float> moment2,
+                 std::span<c10::BFloat16> weight) {
   REQUIRE(gradient.size() == master.size() && moment1.size() == master.size() &&
-          moment2.size() == master.size());
+          moment2.size() == master.size() && (weight.empty() || weight.size() == master.size()));
   const Factors factors = FactorsOf(adamw);
-  at::parallel_for(
-      0, static_cast<int64_t>(master.size()), kLoopGrain, [&](int64_t begin, int64_t end) {
-        UpdateRange(factors, end - begin, master.data() + begin, gradient.data() + begin,
-                    moment1.data() + begin, moment2.data() + begin);
-      });
+  at::parallel_for(0, static_cast<int64_t>(master.size()), kLoopGrain,
+                   [&](int64_t begin, int64_t end) {
+                     // Rounded while they are in the cache.
+                     for (int64_t first = begin; first < end; first += kRoundedAtOnce) {
+                       const int64_t count = std::min(kRoundedAtOnce, end - first);
+                       UpdateRange(factors, count, master.data() + first, gradient.data() + first,
+                                   moment1.data() + first, moment2.data() + first);
+                       if (weight.empty()) continue;
+                       RoundRange(count, master.data() + first,
+                                  reinterpret_cast<uint16_t*>(weight.data()) + first);
+                     }
+                   });
 }
 
 }  // namespace trainyard::worker

@@ -4,6 +4,8 @@
 //   p -= lr / (1 - b1^t)  m / (sqrt(v / (1 - b2^t)) + epsilon)
 #pragma once
 
+#include <c10/util/BFloat16.h>
+
 #include <cstdint>
 #include <span>
 
@@ -19,9 +21,11 @@ struct AdamW {
   int64_t update = 1;         // t above: the number of this update, from 1
 };
 
-// One pass over a range of parameters, which share `adamw`: updates master and moments in place and
-// zeroes the gradient. The spans are equally long.
+// One pass over a range of parameters, which share `adamw`: updates master and moments in place,
+// zeroes the gradient, and writes the masters, rounded, to `weight` unless that is empty. The spans
+// are equally long.
 void AdamWUpdate(const AdamW& adamw, std::span<float> master, std::span<float> gradient,
-                 std::span<float> moment1, std::span<float> moment2);
+                 std::span<float> moment1, std::span<float> moment2,
+                 std::span<c10::BFloat16> weight = {});
 
 }  // namespace trainyard::worker

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 namespace trainyard::worker {
@@ -49,6 +50,23 @@ TEST(AdamW, FollowsItsFormulaOverTwentyUpdatesAndZeroesTheGradient) {
     length += std::pow(reference[i].p - start[i], 2);
   }
   EXPECT_LT(std::sqrt(error / length), 1e-5);
+}
+
+TEST(AdamW, WritesTheWeightsAsATensorOfMastersWouldBeRounded) {
+  std::vector<float> master = Values(5000, 1), gradient = Values(5000, 2);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const float special :
+       {nan, -nan, infinity, -infinity, 3.4e38F, 1.00390625F, 1e-40F, -0.0F}) {
+    master.push_back(special);
+    gradient.push_back(0);
+  }
+  std::vector<float> moment1(master.size()), moment2(master.size());
+  std::vector<c10::BFloat16> weight(master.size());
+  AdamWUpdate({.learning_rate = 1e-2}, master, gradient, moment1, moment2, weight);
+  for (size_t i = 0; i < master.size(); ++i) {
+    EXPECT_EQ(weight[i].x, c10::BFloat16(master[i]).x) << master[i];
+  }
 }
 
 TEST(AdamW, GivesTheSameBitsWithOneThreadAndWithTwo) {
