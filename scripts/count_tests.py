@@ -25,7 +25,7 @@ def gtest_cases(results: pathlib.Path):
                     yield name, "failed" if failures else "passed", "\n".join(failures)
 
 
-def pytest_cases(path: pathlib.Path):
+def xml_cases(path: pathlib.Path):
     for case in ElementTree.parse(path).iter("testcase"):
         name = f"{case.get('classname')}.{case.get('name')}"
         skipped, bad = case.find("skipped"), case.find("failure")
@@ -51,9 +51,9 @@ def silent_programs(build: pathlib.Path):
 def main():
     build, ctest_log, pytest_log = map(pathlib.Path, sys.argv[1:4])
     cases = [*gtest_cases(build / "results"), *silent_programs(build)]
-    python_results = build / "results" / "pytest.xml"
-    if python_results.exists():
-        cases += pytest_cases(python_results)
+    for name in ("pytest.xml", "gpu_test.xml"):
+        if (build / "results" / name).exists():
+            cases += xml_cases(build / "results" / name)
     by_outcome = {"passed": [], "failed": [], "skipped": []}
     for name, outcome, text in cases:
         by_outcome[outcome].append((name, text))
@@ -62,8 +62,13 @@ def main():
             if log.exists():
                 print(f"---- {log}, last 200 lines")
                 print("\n".join(log.read_text(errors="replace").splitlines()[-200:]))
+    names_of_reason = {}
     for name, text in by_outcome["skipped"]:
-        print(f"skipped {name}: {text.strip().splitlines()[-1] if text.strip() else ''}")
+        reason = text.strip().splitlines()[-1] if text.strip() else "no reason given"
+        names_of_reason.setdefault(reason, []).append(name)
+    for reason, names in names_of_reason.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        print(f"skipped {names[0]}{more}: {reason}")
     for name, text in by_outcome["failed"]:
         print(f"FAILED {name}: {text.strip()[:2000]}")
     counts = {outcome: len(of) for outcome, of in by_outcome.items()}
