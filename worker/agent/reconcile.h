@@ -39,9 +39,10 @@ struct PresentRank {
 };
 
 struct ReconcileLimits {
-  // From the order to stop to SIGKILL. Longer saves the last steps of slow disks; costs the time
-  // until the slot is free.
-  absl::Duration checkpoint_grace = absl::Seconds(10);
+  // From the order to stop to SIGKILL. Longer saves the last steps of slow disks (a 124M model took
+  // 8 s on one of 180 MB/s, beside which another may be under way); costs the time until the slot
+  // is free.
+  absl::Duration checkpoint_grace = absl::Seconds(50);
   absl::Duration now_grace = absl::Seconds(3);
   // A dead rank's folder goes after this time even if its last log bytes could not be shipped.
   absl::Duration forget_after = absl::Minutes(10);
