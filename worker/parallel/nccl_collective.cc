@@ -124,31 +124,28 @@ Status NcclCollective::OnHost(Call call) {
 }
 
 template <class Begin>
-Status NcclCollective::OnDevice(const CallDescriptor& call, absl::Duration timeout, Begin begin) {
+Status NcclCollective::OnDevice(const CallDescriptor& what, absl::Duration timeout, Begin begin) {
   if (!failure_.ok()) return failure_;
-  ++sequence_;
+  const OwnCall call{.number = ++sequence_, .what = what, .timeout = timeout};
   const absl::Duration deadline = clock_->Elapsed() + timeout;
-  RETURN_IF_ERROR(Agree(call, timeout));
-  const std::string what = fmt::format("call {} ({})", sequence(), Describe(call));
+  RETURN_IF_ERROR(Agree(call));
   const int result = begin();
   if (result != kNcclSuccess && result != kNcclInProgress) {
-    return Fail(Internal("{}: NCCL: {}", what, library_->Explain(result)));
+    return Fail(Internal("{}: NCCL: {}", call.Name(), library_->Explain(result)));
   }
-  return WaitFor(what, /*stream=*/true, deadline - clock_->Elapsed());
+  return WaitFor(call.Name(), /*stream=*/true, deadline - clock_->Elapsed());
 }
 
-Status NcclCollective::Agree(const CallDescriptor& call, absl::Duration timeout) {
+Status NcclCollective::Agree(const OwnCall& call) {
   std::vector<CallDescriptor> calls(static_cast<size_t>(size()));
-  if (Status status = host_->AllGather(std::as_bytes(std::span(&call, 1)),
-                                       std::as_writable_bytes(std::span(calls)), timeout);
+  if (Status status = host_->AllGather(std::as_bytes(std::span(&call.what, 1)),
+                                       std::as_writable_bytes(std::span(calls)), call.timeout);
       !status.ok()) {
-    return Fail(Annotate(status, fmt::format("call {} ({})", sequence(), Describe(call))));
+    return Fail(Annotate(status, call.Name()));
   }
   for (int peer = 0; peer < size(); ++peer) {
-    if (calls[static_cast<size_t>(peer)] == calls[0]) continue;
-    return Fail(InvalidArgument("call {}: rank 0 makes an {}, rank {} an {}", sequence(),
-                                Describe(calls[0]), peer,
-                                Describe(calls[static_cast<size_t>(peer)])));
+    const CallDescriptor& theirs = calls[static_cast<size_t>(peer)];
+    if (theirs != call.what) return Fail(call.Disagreement(rank(), peer, theirs));
   }
   return OkStatus();
 }

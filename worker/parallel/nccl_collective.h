@@ -50,13 +50,13 @@ class NcclCollective final : public Collective {
   NcclCollective(std::unique_ptr<Collective> host, std::unique_ptr<NcclLibrary> library,
                  const Clock* clock);
   Status Meet(absl::Duration timeout);
-  // Agrees on `call`, then does `begin` (which returns NCCL's result) and waits for its end.
+  // Agrees on `what`, then does `begin` (which returns NCCL's result) and waits for its end.
   template <class Begin>
-  Status OnDevice(const CallDescriptor& call, absl::Duration timeout, Begin begin);
+  Status OnDevice(const CallDescriptor& what, absl::Duration timeout, Begin begin);
   // Counts a call of the collective underneath, and keeps its error.
   template <class Call>
   Status OnHost(Call call);
-  Status Agree(const CallDescriptor& call, absl::Duration timeout);
+  Status Agree(const OwnCall& call);
   // Waits until the communicator, and with `stream` its work, is done.
   Status WaitFor(const std::string& what, bool stream, absl::Duration timeout);
   // Waits that long for Abort; whether it was called.
