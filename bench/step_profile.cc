@@ -14,6 +14,7 @@
 #include <map>
 #include <numeric>
 
+#include "worker/model/rope_config.h"
 #include "worker/ops/activation.h"
 #include "worker/ops/attention.h"
 #include "worker/ops/embedding.h"
@@ -154,13 +155,13 @@ class Profile {
     const int64_t n = 2 * s_.layers + 1;
     Add(s_.is_llama ? "rms norm forward" : "layer norm forward", n, {x, x}, 0, [&] {
       if (s_.is_llama)
-        (void)RmsNormForward(x, weight, 1e-5, saved);
+        (void)RmsNormForward(x, weight, {}, saved);
       else
         (void)LayerNormForward(x, weight, bias, 1e-5, saved);
     });
     Add(s_.is_llama ? "rms norm backward" : "layer norm backward", n, {x, dy, dy}, 0, [&] {
       if (s_.is_llama)
-        (void)RmsNormBackward(dy, x, weight, saved, dweight);
+        (void)RmsNormBackward(dy, x, weight, {}, saved, dweight);
       else
         (void)LayerNormBackward(dy, x, weight, saved, dweight, dbias);
     });
@@ -192,7 +193,7 @@ class Profile {
     const Tensor x = Random({s_.tokens(), 3 * s_.width})
                          .narrow(1, 0, turned * width)
                          .view({s_.tokens(), turned, width});
-    const RopeTable table = MakeRopeTable(s_.length, width, 10000.0, type_);
+    const RopeTable table = MakeRopeTable(s_.length, {RopeFrequencies<double>({}, width)}, type_);
     const Tensor places = at::arange(s_.length, at::kLong).repeat({s_.rows});
     const RopeTable rows{table.cos_PH.index_select(0, places),
                          table.sin_PH.index_select(0, places)};
@@ -233,8 +234,10 @@ class Profile {
     const Tensor dlogprob =
         at::full({s_.tokens()}, -1.0 / static_cast<double>(s_.tokens()), at::kFloat);
     Add("head, both ways", 1, {hidden, hidden, weight, dweight, dweight, target},
-        6.0 * static_cast<double>(s_.tokens() * s_.vocab * s_.width),
-        [&] { (void)HeadForwardBackward(hidden, weight, target, dlogprob, dweight); });
+        6.0 * static_cast<double>(s_.tokens() * s_.vocab * s_.width), [&] {
+          (void)HeadForwardBackward(hidden, {.weight_VD = weight, .dweight_VD = dweight}, target,
+                                    dlogprob);
+        });
   }
 
   const Shape s_;

@@ -158,9 +158,9 @@ TEST_P(EngineOnGpu, ContinuesAPromptAsTheCpuDoes) {
     auto engine = EngineOn(device, c, Precision::kFloat32);
     Train(*engine, c);
     std::vector<int32_t> tokens;
-    EXPECT_OK(engine->Sample({1, 2, 3}, {.max_new_tokens = 24, .temperature = 0},
-                             [&](int32_t token, float) {
-                               tokens.push_back(token);
+    EXPECT_OK(engine->Sample(std::vector<Item>{{1, 2, 3}}, {.max_new_tokens = 24, .temperature = 0},
+                             [&](const SampledToken& token) {
+                               tokens.push_back(token.id);
                                return true;
                              }));
     return tokens;

@@ -4,6 +4,7 @@
 
 #include "tests/gpu/gpu.h"
 #include "tests/worker/support/autograd.h"
+#include "worker/model/rope_config.h"
 #include "worker/ops/activation.h"
 #include "worker/ops/attention.h"
 #include "worker/ops/embedding.h"
@@ -52,9 +53,9 @@ std::vector<OpCase> Ops() {
                  {Normal({33, 96}, 1), Normal({96}, 2), Normal({33, 96}, 3), Normal({33, 96}, 4)},
                  [](const Tensors& in) -> Tensors {
                    NormSaved saved;
-                   const Tensor y = RmsNormForward(in[0], in[1], 1e-5, saved);
+                   const Tensor y = RmsNormForward(in[0], in[1], {}, saved);
                    const Tensor dw = WideZeros(in[1]);
-                   return {y, RmsNormBackward(in[2], in[0], in[1], saved, dw, in[3]), dw};
+                   return {y, RmsNormBackward(in[2], in[0], in[1], {}, saved, dw, in[3]), dw};
                  }});
   ops.push_back({"layer_norm",
                  {Normal({33, 96}, 1), Normal({96}, 2), Normal({96}, 3), Normal({33, 96}, 4)},
@@ -73,8 +74,8 @@ std::vector<OpCase> Ops() {
          return {SwiGluForward(in[0]), SwiGluBackward(in[1], in[0])};
        }});
   ops.push_back({"rope", {Normal({50, 3, 48}, 1)}, [](const Tensors& in) -> Tensors {
-                   const RopeTable rope =
-                       MakeRopeTable(50, 48, 10000.0, in[0].scalar_type(), in[0].device());
+                   const RopeTable rope = MakeRopeTable(50, {RopeFrequencies<double>({}, 48)},
+                                                        in[0].scalar_type(), in[0].device());
                    const Tensor there = in[0].clone(), back = in[0].clone();
                    RopeForward(there, rope);
                    RopeBackward(back, rope);
@@ -109,17 +110,18 @@ std::vector<OpCase> Ops() {
                  {Normal({90, 64}, 1), Normal({211, 64}, 2), Normal({90}, 3), Normal({90}, 4)},
                  [](const Tensors& in) -> Tensors {
                    const Tensor target = Ids({90}, 211, in[0]), dweight = WideZeros(in[1]);
-                   const HeadSignals signals = HeadForward(in[0], in[1], target);
-                   const Tensor dhidden = HeadBackward(in[0], in[1], target, signals, Widen(in[2]),
-                                                       Widen(in[3]), dweight);
+                   const HeadWeights head{.weight_VD = in[1], .dweight_VD = dweight};
+                   const HeadSignals signals = HeadForward(in[0], head, target);
+                   const Tensor dhidden =
+                       HeadBackward(in[0], head, target, signals, Widen(in[2]), Widen(in[3]));
                    return {signals.logprob_N, signals.entropy_N, dhidden, dweight};
                  }});
   ops.push_back({"head_in_one_sweep",
                  {Normal({90, 64}, 1), Normal({211, 64}, 2), Normal({90}, 3)},
                  [](const Tensors& in) -> Tensors {
                    const Tensor target = Ids({90}, 211, in[0]), dweight = WideZeros(in[1]);
-                   const HeadResult head =
-                       HeadForwardBackward(in[0], in[1], target, Widen(in[2]), dweight);
+                   const HeadResult head = HeadForwardBackward(
+                       in[0], {.weight_VD = in[1], .dweight_VD = dweight}, target, Widen(in[2]));
                    return {head.signals.logprob_N, head.dhidden_ND, dweight};
                  }});
   return ops;

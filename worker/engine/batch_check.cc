@@ -42,18 +42,18 @@ Status CheckBatch(const Batch& batch, const ModelConfig& config) {
   }
   RETURN_IF_ERROR(CheckRange("token_ids", batch.token_ids_T, 0, config.vocab_size));
   RETURN_IF_ERROR(CheckRange("target_ids", batch.target_ids_T, kNoTarget, config.vocab_size));
-  RETURN_IF_ERROR(CheckRange("position_ids", batch.position_ids_T, 0, config.max_positions));
+  RETURN_IF_ERROR(CheckRange("position_ids", batch.position_ids_T, 0, config.max_length()));
   return CheckItems(batch.cu_seqlens, tokens);
 }
 
 Status CheckPrompt(const std::vector<int32_t>& prompt, const ModelConfig& config) {
   const auto length = static_cast<int64_t>(prompt.size());
   if (length == 0) return InvalidArgument("the prompt has no tokens; give at least one");
-  if (length >= config.max_positions) {
+  if (length >= config.max_length()) {
     return InvalidArgument(
         "the prompt has {} tokens, this model holds {} with the answer; "
         "shorten the prompt",
-        length, config.max_positions);
+        length, config.max_length());
   }
   return CheckRange("prompt", prompt, 0, config.vocab_size);
 }

@@ -11,9 +11,9 @@
 #include <span>
 #include <utility>
 
-#include "common/rng.h"
 #include "worker/engine/batch_check.h"
 #include "worker/engine/flat_parameters.h"
+#include "worker/engine/generator.h"
 #include "worker/engine/gradient_sums.h"
 #include "worker/engine/sampling.h"
 #include "worker/model/transformer.h"
@@ -25,8 +25,6 @@ namespace trainyard::worker {
 namespace {
 
 constexpr int kThreadsMax = 1024;
-// Prompt tokens that Sample reads at once: bounds the scores of AttentionDecode.
-constexpr size_t kPrefillTokens = 256;
 
 // The trained places of a batch, and what they should predict.
 struct Trained {
@@ -78,8 +76,8 @@ class TorchEngine final : public Engine {
   void set_update_count(int64_t count) override { update_count_ = count; }
   StatusOr<std::vector<ParameterView>> Parameters() override;
   Status WeightsChanged() override;
-  Status Sample(const std::vector<int32_t>& prompt, const SampleOptions& options,
-                const std::function<bool(int32_t, float)>& on_token) override;
+  Status Sample(std::span<const std::vector<int32_t>> prompts, const SampleOptions& options,
+                const OnToken& on_token) override;
 
  private:
   // Runs a verb with this engine's threads and without autograd; what torch throws becomes a
@@ -89,7 +87,7 @@ class TorchEngine final : public Engine {
 
   StatusOr<StepLoss> Learn(const Batch& batch, const TokenObjective& objective);
   at::Device device() const { return parameters_.weights().device(); }
-  Tensor NextLogits(std::span<const int32_t> tokens, KvCache& cache) const;
+  Status CheckPredicts() const;
 
   const ModelConfig config_;
   const EngineOptions options_;
@@ -125,12 +123,21 @@ Result TorchEngine::Run(const char* name, Verb verb) {
   }
 }
 
+Status TorchEngine::CheckPredicts() const {
+  if (model_.head().predicts()) return OkStatus();
+  return FailedPrecondition("this {} is a bare model without a head: it predicts no tokens",
+                            config_.model_type);
+}
+
 StatusOr<TokenOutputs> TorchEngine::Forward(const Batch& batch) {
+  RETURN_IF_ERROR(CheckPredicts());
   RETURN_IF_ERROR(CheckBatch(batch, config_));
   return Run<StatusOr<TokenOutputs>>("Forward", [&]() -> StatusOr<TokenOutputs> {
     const Trained trained = TrainedOf(batch, device());
-    const Tensor hidden_ND = trained.Select(model_.Forward(batch, nullptr));
-    const HeadSignals signals = HeadForward(hidden_ND, model_.head_VD().value, trained.target_N);
+    const PredictionHead& head = model_.head();
+    PredictionHead::Saved unused;
+    const Tensor hidden_ND = head.Transform(trained.Select(model_.Forward(batch, nullptr)), unused);
+    const HeadSignals signals = HeadForward(hidden_ND, head.weights(), trained.target_N);
     TokenOutputs outputs{.logprob_N = ToVector(signals.logprob_N),
                          .entropy_N = ToVector(signals.entropy_N),
                          .argmax_match_N = {}};
@@ -143,6 +150,7 @@ StatusOr<TokenOutputs> TorchEngine::Forward(const Batch& batch) {
 
 StatusOr<StepLoss> TorchEngine::ForwardBackward(const Batch& batch, const TokenObjective& objective,
                                                 const SumOver& last) {
+  RETURN_IF_ERROR(CheckPredicts());
   RETURN_IF_ERROR(CheckBatch(batch, config_));
   sums_.Begin(last.collective, last.timeout);
   return Run<StatusOr<StepLoss>>("ForwardBackward", [&] { return Learn(batch, objective); });
@@ -153,33 +161,36 @@ StatusOr<StepLoss> TorchEngine::Learn(const Batch& batch, const TokenObjective& 
   const int64_t targets = trained.target_N.size(0);
   if (targets == 0) return StepLoss{};
   Activations saved;
-  const Tensor hidden_ND = trained.Select(model_.Forward(batch, &saved));
-  const Parameter& head_VD = model_.head_VD();
+  PredictionHead::Saved head_saved;
+  const PredictionHead& head = model_.head();
+  const Tensor hidden_ND =
+      head.Transform(trained.Select(model_.Forward(batch, &saved)), head_saved);
 
-  const auto summed = [this](size_t ranges) { sums_.Finished(ranges); };
+  const auto push_back = [&](const Tensor& dhidden_ND) {
+    model_.Backward(trained.Spread(head.TransformBackward(dhidden_ND, head_saved), batch.tokens()),
+                    saved, [this](size_t ranges) { sums_.Finished(ranges); });
+  };
   HeadSignals signals;
   TokenGradients loss;
   // What backward needs is asked of the device before anything is read back from it.
   if (objective.coefficients_known_beforehand()) {
     const std::vector<float> unseen_N(static_cast<size_t>(targets), 0.0F);
     ASSIGN_OR_RETURN(loss, objective.Evaluate({.logprob_N = unseen_N, .entropy_N = {}}));
-    HeadResult head = HeadForwardBackward(hidden_ND, head_VD.value, trained.target_N,
-                                          FromVector(loss.d_logprob_N, device()), head_VD.gradient);
-    signals = std::move(head.signals);
-    model_.Backward(trained.Spread(head.dhidden_ND, batch.tokens()), saved, summed);
+    HeadResult result = HeadForwardBackward(hidden_ND, head.weights(), trained.target_N,
+                                            FromVector(loss.d_logprob_N, device()));
+    signals = std::move(result.signals);
+    push_back(result.dhidden_ND);
     const std::vector<float> logprob_N = ToVector(signals.logprob_N);
     ASSIGN_OR_RETURN(loss, objective.Evaluate({.logprob_N = logprob_N, .entropy_N = {}}));
   } else {
-    signals = HeadForward(hidden_ND, head_VD.value, trained.target_N);
+    signals = HeadForward(hidden_ND, head.weights(), trained.target_N);
     const std::vector<float> logprob_N = ToVector(signals.logprob_N);
     const std::vector<float> entropy_N = ToVector(signals.entropy_N);
     ASSIGN_OR_RETURN(loss, objective.Evaluate({.logprob_N = logprob_N, .entropy_N = entropy_N}));
     const Tensor dentropy_N =
         loss.d_entropy_N.empty() ? Tensor() : FromVector(loss.d_entropy_N, device());
-    const Tensor dhidden_ND =
-        HeadBackward(hidden_ND, head_VD.value, trained.target_N, signals,
-                     FromVector(loss.d_logprob_N, device()), dentropy_N, head_VD.gradient);
-    model_.Backward(trained.Spread(dhidden_ND, batch.tokens()), saved, summed);
+    push_back(HeadBackward(hidden_ND, head.weights(), trained.target_N, signals,
+                           FromVector(loss.d_logprob_N, device()), dentropy_N));
   }
   return StepLoss{.loss_sum = loss.loss_sum,
                   .argmax_matches = signals.argmax_match_N.sum().item<int64_t>(),
@@ -213,38 +224,19 @@ Status TorchEngine::WeightsChanged() {
   });
 }
 
-Tensor TorchEngine::NextLogits(std::span<const int32_t> tokens, KvCache& cache) const {
-  Tensor hidden_TD;
-  while (!tokens.empty()) {
-    const auto chunk = tokens.first(std::min(tokens.size(), kPrefillTokens));
-    hidden_TD = model_.Decode(chunk, cache);
-    tokens = tokens.subspan(chunk.size());
-  }
-  const Tensor last_1D = hidden_TD.narrow(0, hidden_TD.size(0) - 1, 1);
-  return HeadLogits(last_1D, model_.head_VD().value).to(at::kCPU, at::kFloat).contiguous();
-}
-
-Status TorchEngine::Sample(const std::vector<int32_t>& prompt, const SampleOptions& options,
-                           const std::function<bool(int32_t, float)>& on_token) {
+Status TorchEngine::Sample(std::span<const std::vector<int32_t>> prompts,
+                           const SampleOptions& options, const OnToken& on_token) {
+  RETURN_IF_ERROR(CheckPredicts());
   RETURN_IF_ERROR(CheckSampleOptions(options));
-  RETURN_IF_ERROR(CheckPrompt(prompt, config_));
+  if (!config_.family().causal) {
+    return FailedPrecondition("a {} looks both ways: it cannot continue a text",
+                              config_.model_type);
+  }
+  for (const std::vector<int32_t>& prompt : prompts) {
+    RETURN_IF_ERROR(CheckPrompt(prompt, config_));
+  }
   return Run<Status>("Sample", [&] {
-    const Rng rng{.seed = options.seed, .purpose = Purpose::kSample};
-    const auto length = static_cast<int64_t>(prompt.size());
-    const int64_t new_tokens = std::min(options.max_new_tokens, config_.max_positions - length);
-    KvCache cache = model_.NewCache(length + new_tokens);
-    std::vector<int32_t> next = prompt;
-    for (int64_t i = 0; i < new_tokens; ++i) {
-      const Tensor logit_1V = NextLogits(next, cache);
-      const std::span<const float> logit_V(logit_1V.const_data_ptr<float>(),
-                                           static_cast<size_t>(config_.vocab_size));
-      const Choice choice =
-          ChooseToken(logit_V, options, rng.Uniform(/*step=*/0, static_cast<uint64_t>(i)));
-      const bool stops = std::find(options.stop_ids.begin(), options.stop_ids.end(),
-                                   choice.token) != options.stop_ids.end();
-      if (!on_token(choice.token, choice.logprob) || stops) break;
-      next = {choice.token};
-    }
+    Generate(model_, config_, prompts, options, on_token);
     return OkStatus();
   });
 }

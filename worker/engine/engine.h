@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -81,8 +82,17 @@ struct SampleOptions {
   double temperature = 1.0;  // 0: greedy
   int64_t top_k = 0;         // 0: off
   double top_p = 1.0;
+  double min_p = 0;               // of the likeliest token's probability; 0: off
+  double repetition_penalty = 1;  // above 1: what was said before becomes less likely
   uint64_t seed = 42;
   std::vector<int32_t> stop_ids = {};
+  int64_t batch_max = 16;  // prompts that are continued at the same time
+};
+
+struct SampledToken {
+  size_t prompt = 0;  // its index
+  int32_t id = 0;
+  float logprob = 0;  // of the full softmax at the sampling temperature (at 1 when greedy)
 };
 
 // What the operations run with: the instruction set of the CPU kernels, or "off" (their
@@ -117,10 +127,13 @@ class Engine {
   virtual StatusOr<std::vector<ParameterView>> Parameters() = 0;
   virtual Status WeightsChanged() = 0;
 
-  // Continues one prompt with a plain KV cache; `on_token` sees each new id and returns false to
-  // stop. Draws are a function of (seed, prompt index, token index).
-  virtual Status Sample(const std::vector<int32_t>& prompt, const SampleOptions& options,
-                        const std::function<bool(int32_t token, float logprob)>& on_token) = 0;
+  // Continues prompts with KV caches, up to batch_max at a time and without padding; each ends with
+  // a stop id (which is told), after max_new_tokens, where the model has no more places, or when
+  // `on_token` returns false. Draws are a function of (seed, prompt index, token index), whatever
+  // else is in the batch. Causal models only.
+  using OnToken = std::function<bool(const SampledToken& token)>;
+  virtual Status Sample(std::span<const std::vector<int32_t>> prompts, const SampleOptions& options,
+                        const OnToken& on_token) = 0;
 };
 
 }  // namespace trainyard::worker

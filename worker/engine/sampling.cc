@@ -29,39 +29,57 @@ std::vector<int32_t> Likeliest(const std::vector<double>& p_V, size_t keep) {
   return ids;
 }
 
-}  // namespace
-
-Choice ChooseToken(std::span<const float> logit_V, const SampleOptions& options, double uniform) {
-  if (options.temperature == 0) return Greedy(logit_V);
+std::vector<double> Softmax(std::span<const float> logit_V, double temperature) {
   const double max = *std::max_element(logit_V.begin(), logit_V.end());
   std::vector<double> p_V(logit_V.size());
   double sum = 0;
   for (size_t i = 0; i < p_V.size(); ++i) {
-    p_V[i] = std::exp((logit_V[i] - max) / options.temperature);
+    p_V[i] = std::exp((logit_V[i] - max) / temperature);
     sum += p_V[i];
   }
   for (double& p : p_V) p /= sum;
+  return p_V;
+}
+
+std::vector<float> Penalised(std::span<const float> logit_V, std::span<const int32_t> context,
+                             double penalty) {
+  std::vector<float> changed_V(logit_V.begin(), logit_V.end());
+  for (const int32_t id : context) {
+    const float logit = logit_V[static_cast<size_t>(id)];
+    changed_V[static_cast<size_t>(id)] =
+        static_cast<float>(logit > 0 ? logit / penalty : logit * penalty);
+  }
+  return changed_V;
+}
+
+}  // namespace
+
+Choice ChooseToken(std::span<const float> logit_V, const SampleOptions& options,
+                   std::span<const int32_t> context, double uniform) {
+  std::vector<float> penalised_V;
+  if (options.repetition_penalty != 1) {
+    penalised_V = Penalised(logit_V, context, options.repetition_penalty);
+    logit_V = penalised_V;
+  }
+  if (options.temperature == 0) return Greedy(logit_V);
+  const std::vector<double> p_V = Softmax(logit_V, options.temperature);
 
   const size_t keep =
       options.top_k > 0 ? std::min(p_V.size(), static_cast<size_t>(options.top_k)) : p_V.size();
   std::vector<int32_t> ids = Likeliest(p_V, keep);
+  const auto p = [&](size_t rank) { return p_V[static_cast<size_t>(ids[rank])]; };
   double kept = 0;
-  for (const int32_t id : ids) kept += p_V[static_cast<size_t>(id)];
+  for (size_t i = 0; i < ids.size(); ++i) kept += p(i);
   // Top-p is a share of what top-k left.
   double mass = 0;
   size_t count = 0;
-  while (count < ids.size() && (count == 0 || mass < options.top_p * kept)) {
-    mass += p_V[static_cast<size_t>(ids[count++])];
-  }
-  ids.resize(count);
+  while (count < ids.size() && (count == 0 || mass < options.top_p * kept)) mass += p(count++);
+  while (count > 1 && p(count - 1) < options.min_p * p(0)) mass -= p(--count);
 
   double left = uniform * mass;
   size_t pick = 0;
-  while (pick + 1 < ids.size() && left >= p_V[static_cast<size_t>(ids[pick])]) {
-    left -= p_V[static_cast<size_t>(ids[pick++])];
-  }
-  return {.token = ids[pick],
-          .logprob = static_cast<float>(std::log(p_V[static_cast<size_t>(ids[pick])]))};
+  while (pick + 1 < count && left >= p(pick)) left -= p(pick++);
+  return {.token = ids[pick], .logprob = static_cast<float>(std::log(p(pick)))};
 }
 
 Status CheckSampleOptions(const SampleOptions& options) {
@@ -75,6 +93,16 @@ Status CheckSampleOptions(const SampleOptions& options) {
     return InvalidArgument("top_k must be 0 (off) or more, got {}", options.top_k);
   if (!(options.top_p > 0 && options.top_p <= 1)) {
     return InvalidArgument("top_p must be above 0 and at most 1, got {}", options.top_p);
+  }
+  if (!(options.min_p >= 0 && options.min_p <= 1)) {
+    return InvalidArgument("min_p must be between 0 and 1, got {}", options.min_p);
+  }
+  if (!(options.repetition_penalty > 0) || std::isinf(options.repetition_penalty)) {
+    return InvalidArgument("repetition_penalty must be above 0, got {}",
+                           options.repetition_penalty);
+  }
+  if (options.batch_max < 1) {
+    return InvalidArgument("batch_max must be at least 1, got {}", options.batch_max);
   }
   return OkStatus();
 }

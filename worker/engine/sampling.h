@@ -16,9 +16,12 @@ struct Choice {
   float logprob = 0;
 };
 
-// Temperature, then top-k, then top-p (the fewest likeliest tokens whose mass reaches p), in the
-// order of transformers. `uniform` in [0, 1) picks among what is left; ties go to the lower id.
-Choice ChooseToken(std::span<const float> logit_V, const SampleOptions& options, double uniform);
+// The repetition penalty on what `context` holds (Keskar et al. 2019, arXiv:1909.05858: a positive
+// logit is divided by it, a negative one multiplied), then temperature, top-k, top-p (the fewest
+// likeliest tokens whose mass reaches p) and min-p, in the order of transformers. `uniform` in
+// [0, 1) picks among what is left; ties go to the lower id.
+Choice ChooseToken(std::span<const float> logit_V, const SampleOptions& options,
+                   std::span<const int32_t> context, double uniform);
 
 // InvalidArgument naming the field that makes no sense.
 Status CheckSampleOptions(const SampleOptions& options);

@@ -1,21 +1,26 @@
-// A model's shape, read from and written to a Hugging Face config.json. A family is a row of
-// choices (family_table in config.cc), not a subclass.
+// A model's shape, read from and written to a Hugging Face config.json.
 #pragma once
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "common/status.h"
+#include "worker/model/family.h"
+#include "worker/model/rope_config.h"
 
 namespace trainyard::worker {
 
-enum class NormKind { kRms, kLayer };
-enum class PositionKind { kRope, kLearned };
-enum class MlpKind { kSwiGlu, kGeluTanh };
+// Which of their item's tokens a layer's tokens see, beside what causality hides.
+struct LayerAttention {
+  int64_t window = 0;     // the last so many, itself included; 0: all
+  bool is_local = false;  // turned by ModelConfig::local_rope instead of rope
+  bool operator==(const LayerAttention&) const = default;
+};
 
 struct ModelConfig {
-  std::string model_type = "llama";  // llama | gpt2
+  std::string model_type = "llama";  // a family's
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
   int64_t layers = 0;
@@ -23,19 +28,31 @@ struct ModelConfig {
   int64_t kv_heads = 0;
   int64_t head_width = 0;
   int64_t mlp_width = 0;
-  int64_t max_positions = 0;
+  int64_t max_positions = 0;    // rows of the position embedding, or the longest item
+  int64_t first_position = 0;   // of an item; RoBERTa's is not 0
+  int64_t type_vocab_size = 0;  // BERT's token types, of which only the first is used
   double norm_epsilon = 1e-5;
-  double rope_theta = 10000.0;
+  RopeConfig rope = {};
+  RopeConfig local_rope = {};
+  std::vector<LayerAttention> attention = {};  // one per layer; empty: every layer sees everything
+  double query_scale = 0;                      // scores are divided by its root; 0: head_width
+  double attention_softcap = 0;                // c: scores become c tanh(score / c); 0: none
+  double logit_softcap = 0;
+  bool qkv_bias = false, attention_out_bias = false, mlp_bias = false;
+  bool has_head = true;  // false: a bare BERT, which predicts nothing
   double initializer_range = 0.02;
   bool tie_embeddings = false;
   int32_t bos_id = -1;
   int32_t eos_id = -1;
-  // The family's row.
-  NormKind norm = NormKind::kRms;
-  PositionKind position = PositionKind::kRope;
-  MlpKind mlp = MlpKind::kSwiGlu;
-  bool biases = false;
+  int32_t pad_id = -1;
 
+  // Its row; model_type must be known.
+  const Family& family() const;
+  LayerAttention attention_of(int64_t layer) const;
+  int64_t query_width() const { return heads * head_width; }
+  int64_t kv_width() const { return kv_heads * head_width; }
+  // Tokens of the longest item.
+  int64_t max_length() const { return max_positions - first_position; }
   int64_t parameter_count() const;
 };
 
@@ -44,10 +61,10 @@ struct ModelConfig {
 StatusOr<ModelConfig> ModelConfigFromJson(const nlohmann::json& config);
 // The same rules for a config that was written in code; Create and FromJson call it.
 Status ValidateModelConfig(const ModelConfig& config);
-// `config` with its family's row filled in (norm, position, mlp, biases); InvalidArgument for an
+// `config` with what its family always has (biases that no key switches); InvalidArgument for an
 // unknown model_type.
 StatusOr<ModelConfig> WithFamily(ModelConfig config);
-// What transformers' AutoModelForCausalLM.from_pretrained needs.
+// What transformers' from_pretrained needs.
 nlohmann::ordered_json ModelConfigToJson(const ModelConfig& config);
 
 }  // namespace trainyard::worker

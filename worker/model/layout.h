@@ -34,19 +34,7 @@ struct ParameterSpec {
   bool decays() const { return shape.size() >= 2; }
 };
 
-// A family's names. "{}" in `block` is the layer's number; the rest follow the block's prefix.
-struct NameMap {
-  std::string token_embedding, position_embedding, final_norm, head;
-  std::string block;
-  std::string attention_norm, mlp_norm;
-  std::vector<std::string> qkv;  // one tensor that packs all three, or three
-  std::string attention_out;
-  std::vector<std::string> mlp_in;  // gate and up, or one
-  std::string mlp_out;
-  bool linear_is_in_out = false;  // GPT-2's Conv1D stores [in, out]
-
-  std::string InBlock(int64_t layer, const std::string& name) const;
-};
+// Its family's names of tensors.
 const NameMap& NamesOf(const ModelConfig& config);
 
 // Offsets are dense and in list order. Tensors that are multiplied together (q, k, v; gate, up)
@@ -54,7 +42,8 @@ const NameMap& NamesOf(const ModelConfig& config);
 std::vector<ParameterSpec> ParameterLayout(const ModelConfig& config);
 
 // All of the flat buffers in the order in which backward finishes their gradients, from the end
-// down: final norm and head (unless tied), the blocks from the last to the first, embeddings.
+// down: what stands after the blocks (final norm, head; may be nothing), the blocks from the last
+// to the first, embeddings.
 std::vector<LayoutRange> BackwardOrder(const ModelConfig& config,
                                        const std::vector<ParameterSpec>& layout);
 

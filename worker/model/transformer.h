@@ -1,6 +1,6 @@
-// A decoder-only transformer over flat buffers of weights and gradients.
+// A transformer over flat buffers of weights and gradients: embeddings, blocks, a final norm.
 // Shape letters: T tokens of the micro-batch, D hidden size, V vocabulary, E packed queries, keys
-// and values, M MLP width, H head width, P positions.
+// and values, M MLP width, H head width, P positions, Y token types.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@
 #include "worker/model/block.h"
 #include "worker/model/config.h"
 #include "worker/model/layout.h"
+#include "worker/model/prediction_head.h"
 
 namespace trainyard::worker {
 
@@ -20,15 +21,22 @@ struct Activations {
   Tensor token_ids_T, position_ids_T;  // int64
   Places places;
   std::vector<BlockSaved> blocks;
+  Tensor embedded_TD;  // what the embeddings' norm saw
+  NormSaved embedding_norm;
   Tensor last_TD;  // what the final norm saw
   NormSaved final_norm;
 };
 
-// Keys and values of one prompt, all layers.
+// Keys and values of one item, all layers.
 struct KvCache {
   std::vector<KvLayer> layers;
   int64_t length = 0;
   int64_t capacity = 0;
+};
+// Tokens that continue an item.
+struct Continuation {
+  std::span<const int32_t> tokens;  // at least one, and room in the cache for all
+  KvCache* cache;
 };
 
 class Transformer {
@@ -39,7 +47,8 @@ class Transformer {
               const Tensor& weights, const Tensor& gradients,
               plan::Recompute recompute = plan::Recompute::kNone);
 
-  // The hidden states after the final norm; the head is the caller's. The batch has been checked.
+  // The last hidden states, after the final norm if there is one; the head is the caller's to use.
+  // The batch has been checked.
   // `saved` may be null when no backward follows.
   Tensor Forward(const Batch& batch, Activations* saved) const;
   // Adds the gradients of everything below the head, whose own are there already. Consumes `saved`,
@@ -48,25 +57,40 @@ class Transformer {
   void Backward(const Tensor& dhidden_TD, Activations& saved,
                 const RangesFinished& finished = {}) const;
 
-  // The head's [V, D]: the token embedding's when tied.
-  const Parameter& head_VD() const { return head_VD_; }
+  const PredictionHead& head() const { return head_; }
 
   KvCache NewCache(int64_t capacity) const;
-  // Continues the cached item by `tokens` and returns their hidden states after the final norm.
-  Tensor Decode(std::span<const int32_t> tokens, KvCache& cache) const;
+  // Continues cached items, each by its tokens, all in one pass; returns the hidden states of each
+  // one's last token, [items, D]. Of a model that looks forward it makes no sense: causal only.
+  Tensor Decode(std::span<const Continuation> items) const;
 
  private:
-  at::Device device() const { return token_embedding_VD_.value.device(); }
-  Tensor Embed(const Tensor& token_ids_T, const Tensor& position_ids_T) const;
-  Places PlacesOf(const Tensor& position_ids_T, std::vector<int32_t> cu_seqlens) const;
+  at::Device device() const { return embeddings_.token_VD.value.device(); }
+  Tensor Embed(Activations& keep) const;
+  void EmbedBackward(Tensor dx_TD, const Activations& saved) const;
+  Places PlacesOf(const std::vector<int64_t>& position_ids_T,
+                  std::vector<int32_t> cu_seqlens) const;
+  // Attention of all items' new tokens in one layer.
+  Tensor AttendTo(size_t layer, std::span<const Continuation> items, const Tensor& qkv_TE) const;
+
+  struct Embeddings {
+    Parameter token_VD, position_PD, type_YD;  // Y token types, of which 0 is used
+    Norm norm;                                 // undefined weight: none
+    double scale = 1;
+  };
+  // Angles and, as far as they are kept, their cosines and sines.
+  struct Rope {
+    RopeAngles angles;
+    RopeTable table;
+  };
+  RopeTable RopeRows(const Rope& rope, const std::vector<int64_t>& position_ids_T) const;
 
   const ModelConfig config_;
-  RopeTable rope_;  // every position; empty with learned positions
-  Parameter token_embedding_VD_;
-  Parameter position_embedding_PD_;
+  Rope rope_, local_rope_;  // without angles where no layer uses them
+  Embeddings embeddings_;
   std::vector<Block> blocks_;
-  Norm final_norm_;
-  Parameter head_VD_;
+  Norm final_norm_;  // undefined weight: none
+  PredictionHead head_;
 };
 
 }  // namespace trainyard::worker

@@ -20,6 +20,10 @@ namespace {
 bool ByKernel(const Tensor& qkv_TE, const AttentionShape& shape) {
   return OnKernels(qkv_TE) && shape.width % 2 == 0;
 }
+// Whether ATen's CPU attention computes it.
+bool AtenTakes(const Tensor& qkv_TE, const AttentionShape& shape) {
+  return qkv_TE.is_cpu() && shape.softcap == 0 && shape.window == 0;
+}
 bool InFloat32(const Tensor& qkv_TE) {
   return qkv_TE.scalar_type() == at::kBFloat16 && !HasBfloat16Products();
 }
@@ -29,7 +33,10 @@ AttentionLayout LayoutOf(const std::vector<int32_t>& cu_seqlens, const Attention
           .heads = shape.heads,
           .kv_heads = shape.kv_heads,
           .width = shape.width,
-          .causal = shape.causal};
+          .causal = shape.causal,
+          .scale = static_cast<float>(shape.score_scale()),
+          .softcap = static_cast<float>(shape.softcap),
+          .window = shape.window};
 }
 
 std::span<std::byte> BytesOf(const Tensor& scratch) {
@@ -85,7 +92,7 @@ Tensor AttentionForward(const Tensor& qkv_TE, const std::vector<int32_t>& cu_seq
     return saved.out_TO;
   }
   if (FlashTakes(qkv_TE, shape)) return FlashAttentionForward(qkv_TE, cu_seqlens, shape, saved);
-  if (!qkv_TE.is_cpu()) return FormulaAttentionForward(qkv_TE, cu_seqlens, shape, saved);
+  if (!AtenTakes(qkv_TE, shape)) return FormulaAttentionForward(qkv_TE, cu_seqlens, shape, saved);
   const Tensor wide_TE = Widen(qkv_TE);
   Tensor out_TO = at::empty({qkv_TE.size(0), shape.heads * shape.width}, wide_TE.options());
   saved.logsumexp.clear();
@@ -93,7 +100,7 @@ Tensor AttentionForward(const Tensor& qkv_TE, const std::vector<int32_t>& cu_seq
     const Packed in = Split(wide_TE, run, shape);
     const auto [run_out_SQTH, logsumexp_SQT] = at::_scaled_dot_product_flash_attention_for_cpu(
         in.query_SQTH, Repeat(in.key_SKTH, shape), Repeat(in.value_SKTH, shape),
-        /*dropout_p=*/0.0, shape.causal);
+        /*dropout_p=*/0.0, shape.causal, /*attn_mask=*/{}, shape.score_scale());
     HeadsOf(out_TO, run, 0, shape.heads, shape.width).copy_(run_out_SQTH);
     saved.logsumexp.push_back(logsumexp_SQT);
   }
@@ -114,7 +121,7 @@ Tensor AttentionBackward(const Tensor& dout_TO, const Tensor& qkv_TE,
   if (FlashTakes(qkv_TE, shape)) {
     return FlashAttentionBackward(dout_TO, qkv_TE, cu_seqlens, shape, saved);
   }
-  if (!qkv_TE.is_cpu()) {
+  if (!AtenTakes(qkv_TE, shape)) {
     return FormulaAttentionBackward(dout_TO, qkv_TE, cu_seqlens, shape, saved);
   }
   const Tensor wide_TE = Widen(qkv_TE);
@@ -129,40 +136,13 @@ Tensor AttentionBackward(const Tensor& dout_TO, const Tensor& qkv_TE,
             HeadsOf(wide_dout_TO, runs[i], 0, shape.heads, shape.width), in.query_SQTH,
             Repeat(in.key_SKTH, shape), Repeat(in.value_SKTH, shape),
             HeadsOf(wide_out_TO, runs[i], 0, shape.heads, shape.width), saved.logsumexp[i],
-            /*dropout_p=*/0.0, shape.causal);
+            /*dropout_p=*/0.0, shape.causal, /*attn_mask=*/{}, shape.score_scale());
     const Packed out = Split(dqkv_TE, runs[i], shape);
     out.query_SQTH.copy_(dquery_SQTH);
     out.key_SKTH.copy_(Gather(dkey_SQTH, shape));
     out.value_SKTH.copy_(Gather(dvalue_SQTH, shape));
   }
   return dqkv_TE.to(qkv_TE.scalar_type());
-}
-
-Tensor AttentionDecode(const Tensor& qkv_TE, int64_t length, const AttentionShape& shape,
-                       const KvLayer& cache) {
-  const int64_t added = qkv_TE.size(0);
-  const int64_t seen = length + added;
-  const int64_t group = shape.heads / shape.kv_heads;
-  const Packed in = Split(qkv_TE, {.first_token = 0, .items = 1, .length = added}, shape);
-  cache.keys_PKH.narrow(0, length, added).copy_(in.key_SKTH[0].transpose(0, 1));
-  cache.values_PKH.narrow(0, length, added).copy_(in.value_SKTH[0].transpose(0, 1));
-
-  // The query heads of a key head are stacked, [K, group T, H], so that one product serves them.
-  const Tensor query_KTH =
-      Widen(in.query_SQTH[0]).reshape({shape.kv_heads, group * added, shape.width});
-  const Tensor key_KPH = Widen(cache.keys_PKH.narrow(0, 0, seen)).transpose(0, 1);
-  const Tensor value_KPH = Widen(cache.values_PKH.narrow(0, 0, seen)).transpose(0, 1);
-  Tensor score_KTP = at::bmm(query_KTH, key_KPH.transpose(1, 2));
-  score_KTP.div_(std::sqrt(static_cast<double>(shape.width)));
-  const Tensor future_TP =
-      at::ones({added, seen}, score_KTP.options().dtype(at::kBool)).triu(length + 1);
-  score_KTP.view({shape.heads, added, seen})
-      .masked_fill_(future_TP, -std::numeric_limits<double>::infinity());
-  const Tensor out_KTH = at::bmm(at::softmax(score_KTP, -1), value_KPH);
-  return out_KTH.view({shape.heads, added, shape.width})
-      .transpose(0, 1)
-      .reshape({added, shape.heads * shape.width})
-      .to(qkv_TE.scalar_type());
 }
 
 }  // namespace trainyard::worker

@@ -1,6 +1,7 @@
 // Attention backward, transposed as attention_forward_cpu.cc:
-//   P from S^T and logsumexp,  dP^T = V dO^T,  dS = P (dP - rowsum(dO O)) / sqrt(H),
+//   P from S^T and logsumexp,  dP^T = V dO^T,  dS = P (dP - rowsum(dO O)) scale,
 //   dV += P^T dO,  dK += dS^T Q,  dQ^T = K^T dS^T
+// and with scores capped at c, dS times 1 - (S / c)^2.
 #include <ATen/Parallel.h>
 
 #include <cmath>
@@ -21,8 +22,11 @@ namespace HWY_NAMESPACE {
 
 // P and dS of a block, in the forms that the three products want.
 template <class Real>
-void GradientBlock(const AttentionBuffers<Real>& b, int64_t keys, float scale) {
+void GradientBlock(const AttentionLayout& layout, const AttentionBuffers<Real>& b, int64_t keys) {
   const Floats d;
+  const float scale = ScaleInSoftmax(layout);
+  const bool capped = layout.softcap != 0;
+  const float per_cap = capped ? 1.0F / layout.softcap : 0.0F;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t i = 0; i < kQueries; i += lanes) {
     const auto logsumexp = hn::LoadU(d, b.logsumexp_Q + i), delta = hn::LoadU(d, b.delta_Q + i);
@@ -33,7 +37,13 @@ void GradientBlock(const AttentionBuffers<Real>& b, int64_t keys, float scale) {
         const auto score = hn::LoadU(d, b.score_KQ + at);
         const auto p = Exp(d, hn::MulSub(score, hn::Set(d, scale), logsumexp));
         const auto slope = hn::Sub(hn::LoadU(d, b.dp_KQ + at), delta);
-        ds[row - k] = hn::Mul(hn::Mul(p, slope), hn::Set(d, scale));
+        ds[row - k] = hn::Mul(hn::Mul(p, slope), hn::Set(d, layout.scale));
+        if (capped) {
+          // A hidden score is minus infinity: its slope is 0, not NaN.
+          const auto ratio = hn::Mul(score, hn::Set(d, per_cap));
+          const auto one = hn::Set(d, 1.0F);
+          ds[row - k] = hn::Mul(ds[row - k], hn::Sub(one, hn::Min(one, hn::Mul(ratio, ratio))));
+        }
         StoreFloats(p, d, b.p_KQ + at);
         StoreFloats(ds[row - k], d, b.ds_KQ + at);
       }
@@ -75,7 +85,6 @@ void BackwardPart(const AttentionBackwardArgs<Real>& a, const AttentionPart& par
                   const AttentionBuffers<Real>& b) {
   const AttentionLayout& l = a.layout;
   const int64_t h = l.width, stride = l.packed_width(), padded = PaddedLength(part.length);
-  const float scale = 1.0F / std::sqrt(static_cast<float>(h));
   const int64_t group = l.heads / l.kv_heads;
   const int64_t key_column = (l.heads + part.kv_head) * h,
                 value_column = key_column + l.kv_heads * h;
@@ -91,23 +100,21 @@ void BackwardPart(const AttentionBackwardArgs<Real>& a, const AttentionPart& par
       const int64_t rows = std::min(kQueries, part.length - q);
       LoadQueries(a, part, head, q, rows, b);
       const int64_t seen = l.causal ? q + kQueries : padded;
-      for (int64_t k = 0; k < seen; k += kKeysMax) {
+      const int64_t first = FirstKey(l, q);
+      for (int64_t k = first; k < seen; k += kKeysMax) {
         const int64_t keys = std::min(kKeysMax, seen - k);
         BlockProduct(keys, kQueries, h, b.keys_KH + k * h, h, b.query_HQ, kQueries, false,
                      b.score_KQ, kQueries);
         BlockProduct(keys, kQueries, h, b.values_KH + k * h, h, b.dout_HQ, kQueries, false, b.dp_KQ,
                      kQueries);
-        const int64_t clear = l.causal ? std::max<int64_t>(0, q - k) : part.length - k;
-        if (clear < keys) {
-          HideLater(b.score_KQ + clear * kQueries, k + clear, keys - clear, q, part.length,
-                    l.causal);
-        }
-        GradientBlock(b, keys, scale);
+        CapScores(l, keys, b.score_KQ);
+        HideUnseen(l, part.length, k, keys, q, b.score_KQ);
+        GradientBlock(l, b, keys);
         BlockProduct(keys, h, kQueries, b.p_KQ, kQueries, b.dout_QH, h, true, b.dvalues_KH + k * h,
                      h);
         BlockProduct(keys, h, kQueries, b.ds_KQ, kQueries, b.query_QH, h, true, b.dkeys_KH + k * h,
                      h);
-        BlockProduct(h, kQueries, keys, b.keys_HK + k, padded, b.ds_pairs_KQ, kQueries, k > 0,
+        BlockProduct(h, kQueries, keys, b.keys_HK + k, padded, b.ds_pairs_KQ, kQueries, k > first,
                      b.out_HQ, kQueries);
       }
       Transpose(b.out_HQ, kQueries, h, kQueries, b.out_QH, h);

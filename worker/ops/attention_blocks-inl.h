@@ -57,16 +57,39 @@ HWY_INLINE void StoreOperand(D d, hn::Vec<D> row0, hn::Vec<D> row1, int64_t k, i
   hn::StoreU(pair, d32, reinterpret_cast<uint32_t*>(out_KQ + k * kQueries) + i);
 }
 
-// Hides from each query the keys after it: row k of the block is key `first_key` + k, lane i is
-// query `first_query` + i. Keys from `length` on are hidden from all.
-HWY_INLINE void HideLater(float* score_KQ, int64_t first_key, int64_t keys, int64_t first_query,
-                          int64_t length, bool causal) {
-  for (int64_t k = 0; k < keys; ++k) {
-    const int64_t key = first_key + k;
-    int64_t hidden = causal ? std::clamp<int64_t>(key - first_query, 0, kQueries) : 0;
-    if (key >= length) hidden = kQueries;
-    std::fill_n(score_KQ + k * kQueries, hidden, kNever);
+// Hides from each query the keys that it may not see: row k of the block is key `first_key` + k,
+// lane i is query `first_query` + i. Keys from the item's `length` on are hidden from all.
+HWY_INLINE void HideUnseen(const AttentionLayout& layout, int64_t length, int64_t first_key,
+                           int64_t keys, int64_t first_query, float* score_KQ) {
+  int64_t k = 0;
+  if (!layout.causal) {
+    k = std::max<int64_t>(0, length - first_key);
+  } else if (layout.window == 0 || first_key >= first_query + kQueries - layout.window) {
+    k = std::max<int64_t>(0, first_query - first_key);  // earlier keys are seen by all
   }
+  for (; k < keys; ++k) {
+    const int64_t key = first_key + k;
+    float* score_Q = score_KQ + k * kQueries;
+    int64_t later = layout.causal ? std::clamp<int64_t>(key - first_query, 0, kQueries) : 0;
+    if (key >= length) later = kQueries;
+    std::fill_n(score_Q, later, kNever);
+    if (layout.window == 0) continue;
+    const int64_t seen = std::clamp<int64_t>(key + layout.window - first_query, 0, kQueries);
+    std::fill(score_Q + seen, score_Q + kQueries, kNever);
+  }
+}
+
+// The scores as the softmax takes them, times what ScaleInSoftmax says.
+HWY_INLINE void CapScores(const AttentionLayout& layout, int64_t keys, float* score_KQ) {
+  if (layout.softcap == 0) return;
+  ForLanes(keys * kQueries, [&](auto d, int64_t i) HWY_ATTR {
+    const auto ratio =
+        hn::Mul(hn::LoadU(d, score_KQ + i), hn::Set(d, layout.scale / layout.softcap));
+    hn::StoreU(hn::Mul(Tanh(d, ratio), hn::Set(d, layout.softcap)), d, score_KQ + i);
+  });
+}
+HWY_INLINE float ScaleInSoftmax(const AttentionLayout& layout) {
+  return layout.softcap == 0 ? layout.scale : 1.0F;
 }
 
 // Stores the first `rows` rows of a float [Q, H] matrix, `stride` apart.

@@ -18,6 +18,7 @@ namespace trainyard::worker {
 constexpr int64_t kQueries = 64;   // of a block
 constexpr int64_t kKeysMax = 512;  // of a block: 128 KiB of float scores stay in the second cache
 constexpr float kNever = -std::numeric_limits<float>::infinity();
+constexpr float kLeast = -1e30F;  // below every score
 
 inline int64_t PaddedLength(int64_t length) {
   return (length + kQueries - 1) / kQueries * kQueries;
@@ -41,6 +42,12 @@ class Scratch {
  private:
   std::byte* next_;
 };
+
+// The first key that any of the 64 queries from `query` on sees, down to a multiple of 64.
+inline int64_t FirstKey(const AttentionLayout& layout, int64_t query) {
+  if (layout.window == 0) return 0;
+  return std::max<int64_t>(0, query - layout.window + 1) / kQueries * kQueries;
+}
 
 // One key head of one item.
 struct AttentionPart {

@@ -16,6 +16,9 @@ struct AttentionLayout {
   std::span<const int32_t> cu_seqlens;  // [S + 1]
   int64_t heads, kv_heads, width;       // width is even
   bool causal;
+  float scale = 1;     // of scores
+  float softcap = 0;   // c: a scaled score s becomes c tanh(s / c); 0: none
+  int64_t window = 0;  // a token sees the last so many, itself included; 0: all. Only when causal
 
   int64_t tokens() const { return cu_seqlens.back(); }
   int64_t packed_width() const { return (heads + 2 * kv_heads) * width; }
@@ -26,7 +29,7 @@ struct AttentionForwardArgs {
   AttentionLayout layout;
   const Real* qkv_TE;
   Real* out_TO;
-  float* logsumexp_QT;  // of the scaled scores
+  float* logsumexp_QT;  // of the scaled and capped scores
   std::span<std::byte> scratch;
 };
 template <class Real>

@@ -28,12 +28,13 @@ void SoftmaxBlock(const AttentionBuffers<Real>& b, int64_t keys, float scale, in
   const Floats d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t i = 0; i < kQueries; i += lanes) {
-    auto largest = hn::Set(d, kNever);
+    // Not minus infinity: a query may see none of this block.
+    auto largest = hn::Set(d, kLeast);
     for (int64_t k = 0; k < keys; ++k) {
       largest = hn::Max(largest, hn::LoadU(d, b.score_KQ + k * kQueries + i));
     }
     largest = hn::Mul(largest, hn::Set(d, scale));
-    const auto before = first ? hn::Set(d, kNever) : hn::LoadU(d, b.max_Q + i);
+    const auto before = first ? hn::Set(d, kLeast) : hn::LoadU(d, b.max_Q + i);
     largest = hn::Max(largest, before);
     hn::StoreU(largest, d, b.max_Q + i);
     auto sum = hn::Zero(d);
@@ -79,7 +80,6 @@ void ForwardPart(const AttentionForwardArgs<Real>& a, const AttentionPart& part,
   const AttentionLayout& l = a.layout;
   const Floats d;
   const int64_t h = l.width, stride = l.packed_width(), padded = PaddedLength(part.length);
-  const float scale = 1.0F / std::sqrt(static_cast<float>(h));
   const int64_t group = l.heads / l.kv_heads;
   PackForward(a, part, b);
   for (int64_t head = part.kv_head * group; head < (part.kv_head + 1) * group; ++head) {
@@ -89,17 +89,15 @@ void ForwardPart(const AttentionForwardArgs<Real>& a, const AttentionPart& part,
       CopyRows(query, stride, rows, kQueries, h, b.rows_QH);
       OperandOfTransposed(b.rows_QH, h, b.query_HQ);
       const int64_t seen = l.causal ? q + kQueries : padded;
-      for (int64_t k = 0; k < seen; k += kKeysMax) {
+      const int64_t first = FirstKey(l, q);
+      for (int64_t k = first; k < seen; k += kKeysMax) {
         const int64_t keys = std::min(kKeysMax, seen - k);
         BlockProduct(keys, kQueries, h, b.keys_KH + k * h, h, b.query_HQ, kQueries, false,
                      b.score_KQ, kQueries);
-        const int64_t clear = l.causal ? std::max<int64_t>(0, q - k) : part.length - k;
-        if (clear < keys) {
-          HideLater(b.score_KQ + clear * kQueries, k + clear, keys - clear, q, part.length,
-                    l.causal);
-        }
-        SoftmaxBlock(b, keys, scale, h, k == 0);
-        BlockProduct(h, kQueries, keys, b.values_HK + k, padded, b.p_pairs_KQ, kQueries, k > 0,
+        CapScores(l, keys, b.score_KQ);
+        HideUnseen(l, part.length, k, keys, q, b.score_KQ);
+        SoftmaxBlock(b, keys, ScaleInSoftmax(l), h, k == first);
+        BlockProduct(h, kQueries, keys, b.values_HK + k, padded, b.p_pairs_KQ, kQueries, k > first,
                      b.out_HQ, kQueries);
       }
       const auto lanes = static_cast<int64_t>(hn::Lanes(d));

@@ -45,24 +45,29 @@ std::vector<Run> FormulaRuns(const std::vector<int32_t>& cu_seqlens, const Atten
   return RunsOf(cu_seqlens, std::max<int64_t>(kScoresMax / (shape.heads * longest * longest), 1));
 }
 
-// q k^T / sqrt(H), minus infinity where a token may not look.
+// [length, length] true where a token may not look.
+Tensor Unseen(int64_t length, const AttentionShape& shape, const Tensor& like) {
+  const Tensor all_TT = at::ones({length, length}, like.options().dtype(at::kBool));
+  if (!shape.causal) return at::zeros_like(all_TT);
+  const Tensor later_TT = all_TT.triu(1);
+  return shape.window == 0 ? later_TT : later_TT.logical_or(all_TT.tril(-shape.window));
+}
+
+// scale q k^T, capped, minus infinity where a token may not look.
 Tensor Scores(const Packed& in, const AttentionShape& shape) {
   Tensor score_SQTT = at::matmul(in.query_SQTH, Repeat(in.key_SKTH, shape).transpose(2, 3))
-                          .div_(std::sqrt(static_cast<double>(shape.width)));
-  if (shape.causal) {
-    const int64_t length = score_SQTT.size(2);
-    score_SQTT.masked_fill_(
-        at::ones({length, length}, score_SQTT.options().dtype(at::kBool)).triu(1),
-        -std::numeric_limits<double>::infinity());
-  }
-  return score_SQTT;
+                          .mul_(shape.score_scale());
+  if (shape.softcap != 0) score_SQTT.div_(shape.softcap).tanh_().mul_(shape.softcap);
+  return score_SQTT.masked_fill_(Unseen(score_SQTT.size(2), shape, score_SQTT),
+                                 -std::numeric_limits<double>::infinity());
 }
 
 }  // namespace
 
 bool FlashTakes(const Tensor& qkv_TE, const AttentionShape& shape) {
   return qkv_TE.is_cuda() && qkv_TE.scalar_type() == at::kBFloat16 &&
-         shape.width % kFlashWidthStep == 0 && shape.width <= kFlashWidthMax;
+         shape.width % kFlashWidthStep == 0 && shape.width <= kFlashWidthMax &&
+         shape.softcap == 0 && shape.window == 0;
 }
 
 Tensor FlashAttentionForward(const Tensor& qkv_TE, const std::vector<int32_t>& cu_seqlens,
@@ -72,7 +77,7 @@ Tensor FlashAttentionForward(const Tensor& qkv_TE, const std::vector<int32_t>& c
   const Packed in = SplitTokens(qkv_TE, shape);
   auto [out_TQH, logsumexp_QT, rng_state, unused, mask] = at::_flash_attention_forward(
       in.query_SQTH, in.key_SKTH, in.value_SKTH, cu_seqlens_S, cu_seqlens_S, longest, longest,
-      /*dropout_p=*/0.0, shape.causal, /*return_debug_mask=*/false);
+      /*dropout_p=*/0.0, shape.causal, /*return_debug_mask=*/false, shape.score_scale());
   saved.out_TO = out_TQH.reshape({qkv_TE.size(0), shape.heads * shape.width});
   saved.logsumexp = {logsumexp_QT};
   saved.of_flash = {cu_seqlens_S, rng_state, unused};
@@ -91,7 +96,7 @@ Tensor FlashAttentionBackward(const Tensor& dout_TO, const Tensor& qkv_TE,
   const auto [dquery_TQH, dkey_TKH, dvalue_TKH] = at::_flash_attention_backward(
       by_head(dout_TO), in.query_SQTH, in.key_SKTH, in.value_SKTH, by_head(saved.out_TO),
       saved.logsumexp[0], saved.of_flash[0], saved.of_flash[0], longest, longest,
-      /*dropout_p=*/0.0, shape.causal, saved.of_flash[1], saved.of_flash[2]);
+      /*dropout_p=*/0.0, shape.causal, saved.of_flash[1], saved.of_flash[2], shape.score_scale());
   return at::cat({dquery_TQH, dkey_TKH, dvalue_TKH}, 1).view_as(qkv_TE);
 }
 
@@ -113,8 +118,8 @@ Tensor FormulaAttentionForward(const Tensor& qkv_TE, const std::vector<int32_t>&
   return saved.out_TO;
 }
 
-// With P = softmax of the scores:  dV = P^T dO,  dP = dO V^T,  dS = P (dP - sum_H dO O),
-// dQ = dS K / sqrt(H),  dK = dS^T Q / sqrt(H).
+// With P = softmax of the scores S:  dV = P^T dO,  dP = dO V^T,  dS = P (dP - sum_H dO O), times
+// 1 - (S / c)^2 where they are capped at c;  dQ = scale dS K,  dK = scale dS^T Q.
 Tensor FormulaAttentionBackward(const Tensor& dout_TO, const Tensor& qkv_TE,
                                 const std::vector<int32_t>& cu_seqlens, const AttentionShape& shape,
                                 const AttentionSaved& saved) {
@@ -128,13 +133,18 @@ Tensor FormulaAttentionBackward(const Tensor& dout_TO, const Tensor& qkv_TE,
       return HeadsOf(x_TO, runs[i], 0, shape.heads, shape.width);
     };
     const Tensor dout_SQTH = by_head(wide_dout_TO);
-    const Tensor p_SQTT = Scores(in, shape).sub_(saved.logsumexp[i].unsqueeze(-1)).exp_();
+    const Tensor score_SQTT = Scores(in, shape);
+    const Tensor p_SQTT = (score_SQTT - saved.logsumexp[i].unsqueeze(-1)).exp_();
     out.value_SKTH.copy_(Gather(at::matmul(p_SQTT.transpose(2, 3), dout_SQTH), shape));
     const Tensor delta_SQT1 = (dout_SQTH * by_head(wide_out_TO)).sum(-1, /*keepdim=*/true);
-    const Tensor dscore_SQTT = at::matmul(dout_SQTH, Repeat(in.value_SKTH, shape).transpose(2, 3))
-                                   .sub_(delta_SQT1)
-                                   .mul_(p_SQTT)
-                                   .div_(std::sqrt(static_cast<double>(shape.width)));
+    Tensor dscore_SQTT = at::matmul(dout_SQTH, Repeat(in.value_SKTH, shape).transpose(2, 3))
+                             .sub_(delta_SQT1)
+                             .mul_(p_SQTT)
+                             .mul_(shape.score_scale());
+    if (shape.softcap != 0) {
+      // A hidden score is minus infinity: its slope is 0.
+      dscore_SQTT.mul_(1 - (score_SQTT / shape.softcap).square_().clamp_max_(1));
+    }
     out.query_SQTH.copy_(at::matmul(dscore_SQTT, Repeat(in.key_SKTH, shape)));
     out.key_SKTH.copy_(Gather(at::matmul(dscore_SQTT.transpose(2, 3), in.query_SQTH), shape));
   }

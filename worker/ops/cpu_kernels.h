@@ -30,6 +30,7 @@ struct NormForwardArgs {
   const Real* x_TD;
   const Real* weight_D;
   const Real* bias_D;  // layer norm only
+  float weight_offset;
   float epsilon;
   int64_t tokens, width;
   Real* y_TD;
@@ -41,6 +42,7 @@ struct NormBackwardArgs {
   const Real* dy_TD;
   const Real* x_TD;
   const Real* weight_D;
+  float weight_offset;
   const float* mean_T;  // layer norm only
   const float* rstd_T;
   const Real* dresidual_TD;  // added to dx; may be null
@@ -63,7 +65,7 @@ void LayerNormBackwardCpu(const NormBackwardArgs<Real>& args);
 template <class Real>
 struct ActivationArgs {
   const Real* dy;  // backward only
-  const Real* x;   // SwiGLU: rows of [gate | up]
+  const Real* x;   // SwiGLU, GeGLU: rows of [gate | up]
   int64_t tokens, width;
   Real* out;  // y or dx
 };
@@ -75,6 +77,10 @@ template <class Real>
 void SwiGluForwardCpu(const ActivationArgs<Real>& args);
 template <class Real>
 void SwiGluBackwardCpu(const ActivationArgs<Real>& args);
+template <class Real>
+void GeGluTanhForwardCpu(const ActivationArgs<Real>& args);
+template <class Real>
+void GeGluTanhBackwardCpu(const ActivationArgs<Real>& args);
 
 // ---- rope.h: in place, over the first `heads` heads of rows that are `stride` apart.
 

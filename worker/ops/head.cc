@@ -1,6 +1,7 @@
 #include "worker/ops/head.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "worker/ops/dispatch.h"
 #include "worker/ops/linear.h"
@@ -56,12 +57,25 @@ Softmax ReadSignals(Tensor& logit_CV, const Tensor& target_C1, bool keep_logits,
   return {exp_CV, sum_C1};
 }
 
-// dhidden = dz W and dW += dz^T hidden. dz may have a column of zeros beyond V.
-void PushBack(const Tensor& dlogit_CV, const Tensor& hidden_CD, const Tensor& weight_VD,
-              const Tensor& dhidden_CD, const Tensor& dweight_VD) {
+void AddBiasGradient(const HeadWeights& head, const Tensor& dlogit_CV) {
+  if (!head.dbias_V.defined()) return;
+  Tensor(head.dbias_V)
+      .add_(at::sum(dlogit_CV.narrow(1, 0, head.dbias_V.size(0)), {0}, /*keepdim=*/false,
+                    head.dbias_V.scalar_type()));
+}
+
+// dhidden = dz W, dW += dz^T hidden and db += sum dz. dz may have a column of zeros beyond V.
+void PushBack(const Tensor& dlogit_CV, const Tensor& hidden_CD, const HeadWeights& head,
+              const Tensor& dhidden_CD) {
+  AddBiasGradient(head, dlogit_CV);
   const Tensor narrow_CV = dlogit_CV.to(hidden_CD.scalar_type());
-  AddGradientProduct(dweight_VD, narrow_CV.narrow(1, 0, weight_VD.size(0)), hidden_CD);
-  dhidden_CD.copy_(Product(narrow_CV, weight_VD));
+  AddGradientProduct(head.dweight_VD, narrow_CV.narrow(1, 0, head.weight_VD.size(0)), hidden_CD);
+  dhidden_CD.copy_(Product(narrow_CV, head.weight_VD));
+}
+
+// Of z = c tanh(x / c) by x.
+Tensor SlopeOfCap(const Tensor& z_CV, double softcap) {
+  return (z_CV / softcap).square_().neg_().add_(1);
 }
 
 bool ByKernel(const Tensor& hidden_ND) { return OnKernels(hidden_ND); }
@@ -100,13 +114,13 @@ Tensor ReadChunk(const Tensor& logit_CV, const Tensor& target_N, const Tensor& d
 // Signals and gradients of a chunk on a GPU, with few passes over the logits. The gradient by the
 // logits is d (1 - p) at the target and -d p elsewhere: p - [target] is kept in bfloat16, its
 // target's element rounded only once, and -d multiplies what is small.
-void SweepOnGpu(const Tensor& hidden_CD, const Tensor& weight_VD, const Tensor& target_C1,
+void SweepOnGpu(const Tensor& hidden_CD, const HeadWeights& head, const Tensor& target_C1,
                 const Tensor& dlogprob_C1, int64_t first, HeadSignals& signals,
-                const Tensor& dhidden_CD, const Tensor& dweight_VD) {
+                const Tensor& dhidden_CD) {
   const auto part = [&](const Tensor& x_N) {
     return x_N.narrow(0, first, hidden_CD.size(0)).unsqueeze(1);
   };
-  const Tensor logit_CV = HeadLogits(hidden_CD, weight_VD);
+  const Tensor logit_CV = HeadLogits(hidden_CD, head);
   const Tensor log_p_CV = at::log_softmax(logit_CV, 1);
   const Tensor logprob_C1 = log_p_CV.gather(1, target_C1);
   part(signals.logprob_N).copy_(logprob_C1);
@@ -117,21 +131,25 @@ void SweepOnGpu(const Tensor& hidden_CD, const Tensor& weight_VD, const Tensor& 
   Tensor excess_CV = at::empty(log_p_CV.sizes(), hidden_CD.options());  // p - [target]
   at::exp_out(excess_CV, log_p_CV);
   excess_CV.scatter_(1, target_C1, at::expm1(logprob_C1).to(type));
-  AddGradientProduct(dweight_VD, excess_CV, (hidden_CD * -dlogprob_C1).to(type));
-  dhidden_CD.copy_(WideProduct(excess_CV, weight_VD).mul_(-dlogprob_C1));
+  if (head.dbias_V.defined()) AddBiasGradient(head, excess_CV * -dlogprob_C1);
+  AddGradientProduct(head.dweight_VD, excess_CV, (hidden_CD * -dlogprob_C1).to(type));
+  dhidden_CD.copy_(WideProduct(excess_CV, head.weight_VD).mul_(-dlogprob_C1));
 }
 
 }  // namespace
 
-Tensor HeadLogits(const Tensor& hidden_CD, const Tensor& weight_VD) {
-  return WideProduct(hidden_CD, weight_VD.t());
+Tensor HeadLogits(const Tensor& hidden_CD, const HeadWeights& head) {
+  Tensor logit_CV = WideProduct(hidden_CD, head.weight_VD.t());
+  if (head.bias_V.defined()) logit_CV.add_(head.bias_V);
+  if (head.softcap != 0) logit_CV.div_(head.softcap).tanh_().mul_(head.softcap);
+  return logit_CV;
 }
 
-HeadSignals HeadForward(const Tensor& hidden_ND, const Tensor& weight_VD, const Tensor& target_N) {
+HeadSignals HeadForward(const Tensor& hidden_ND, const HeadWeights& head, const Tensor& target_N) {
   HeadSignals signals = EmptySignals(hidden_ND);
   signals.entropy_N = at::empty_like(signals.logprob_N);
-  ForEachChunk(hidden_ND, weight_VD.size(0), [&](int64_t first, int64_t tokens) {
-    Tensor logit_CV = HeadLogits(hidden_ND.narrow(0, first, tokens), weight_VD);
+  ForEachChunk(hidden_ND, head.weight_VD.size(0), [&](int64_t first, int64_t tokens) {
+    Tensor logit_CV = HeadLogits(hidden_ND.narrow(0, first, tokens), head);
     if (ByKernel(hidden_ND)) {
       ReadChunk<float>(logit_CV, target_N, {}, first, signals);
       return;
@@ -146,15 +164,17 @@ HeadSignals HeadForward(const Tensor& hidden_ND, const Tensor& weight_VD, const 
   return signals;
 }
 
-Tensor HeadBackward(const Tensor& hidden_ND, const Tensor& weight_VD, const Tensor& target_N,
-                    const HeadSignals& signals, const Tensor& dlogprob_N, const Tensor& dentropy_N,
-                    const Tensor& dweight_VD) {
+Tensor HeadBackward(const Tensor& hidden_ND, const HeadWeights& head, const Tensor& target_N,
+                    const HeadSignals& signals, const Tensor& dlogprob_N,
+                    const Tensor& dentropy_N) {
   Tensor dhidden_ND = at::empty_like(hidden_ND);
-  ForEachChunk(hidden_ND, weight_VD.size(0), [&](int64_t first, int64_t tokens) {
+  ForEachChunk(hidden_ND, head.weight_VD.size(0), [&](int64_t first, int64_t tokens) {
     const auto part = [&](const Tensor& x_N) { return x_N.narrow(0, first, tokens).unsqueeze(1); };
     const Tensor hidden_CD = hidden_ND.narrow(0, first, tokens);
     const Tensor dlogprob_C1 = part(dlogprob_N);
-    Tensor dlogit_CV = HeadLogits(hidden_CD, weight_VD).sub_(part(signals.logsumexp_N));  // log p
+    Tensor dlogit_CV = HeadLogits(hidden_CD, head);
+    const Tensor uncapped_CV = head.softcap == 0 ? Tensor() : SlopeOfCap(dlogit_CV, head.softcap);
+    dlogit_CV.sub_(part(signals.logsumexp_N));  // log p
     if (dentropy_N.defined()) {
       const Tensor p_CV = dlogit_CV.exp();
       dlogit_CV.add_(part(signals.entropy_N)).mul_(part(dentropy_N)).add_(dlogprob_C1).mul_(p_CV);
@@ -162,38 +182,43 @@ Tensor HeadBackward(const Tensor& hidden_ND, const Tensor& weight_VD, const Tens
       dlogit_CV.exp_().mul_(dlogprob_C1);
     }
     dlogit_CV.neg_().scatter_add_(1, part(target_N), dlogprob_C1);
-    PushBack(dlogit_CV, hidden_CD, weight_VD, dhidden_ND.narrow(0, first, tokens), dweight_VD);
+    if (uncapped_CV.defined()) dlogit_CV.mul_(uncapped_CV);
+    PushBack(dlogit_CV, hidden_CD, head, dhidden_ND.narrow(0, first, tokens));
   });
   return dhidden_ND;
 }
 
-HeadResult HeadForwardBackward(const Tensor& hidden_ND, const Tensor& weight_VD,
-                               const Tensor& target_N, const Tensor& dlogprob_N,
-                               const Tensor& dweight_VD) {
+HeadResult HeadForwardBackward(const Tensor& hidden_ND, const HeadWeights& head,
+                               const Tensor& target_N, const Tensor& dlogprob_N) {
+  if (head.softcap != 0) {
+    // The gradient needs the logits, which a single sweep overwrites.
+    HeadSignals signals = HeadForward(hidden_ND, head, target_N);
+    Tensor dhidden_ND = HeadBackward(hidden_ND, head, target_N, signals, dlogprob_N, {});
+    return {std::move(signals), std::move(dhidden_ND)};
+  }
   HeadResult result{EmptySignals(hidden_ND), at::empty_like(hidden_ND)};
-  ForEachChunk(hidden_ND, weight_VD.size(0), [&](int64_t first, int64_t tokens) {
+  ForEachChunk(hidden_ND, head.weight_VD.size(0), [&](int64_t first, int64_t tokens) {
     const Tensor hidden_CD = hidden_ND.narrow(0, first, tokens);
     const Tensor target_C1 = target_N.narrow(0, first, tokens).unsqueeze(1);
     const Tensor dlogprob_C1 = dlogprob_N.narrow(0, first, tokens).unsqueeze(1);
     const Tensor dhidden_CD = result.dhidden_ND.narrow(0, first, tokens);
     if (hidden_ND.is_cuda()) {
-      SweepOnGpu(hidden_CD, weight_VD, target_C1, dlogprob_C1, first, result.signals, dhidden_CD,
-                 dweight_VD);
+      SweepOnGpu(hidden_CD, head, target_C1, dlogprob_C1, first, result.signals, dhidden_CD);
       return;
     }
-    Tensor logit_CV = HeadLogits(hidden_CD, weight_VD);
+    Tensor logit_CV = HeadLogits(hidden_CD, head);
     if (ByKernel(hidden_ND)) {
       const Tensor dlogit_CV = WithReal(hidden_ND, [&]<class Real>(RealTag<Real>) {
         return ReadChunk<Real>(logit_CV, target_N, dlogprob_N, first, result.signals);
       });
-      PushBack(dlogit_CV, hidden_CD, weight_VD, dhidden_CD, dweight_VD);
+      PushBack(dlogit_CV, hidden_CD, head, dhidden_CD);
       return;
     }
     Softmax softmax =
         ReadSignals(logit_CV, target_C1, /*keep_logits=*/false, first, result.signals);
     Tensor& dlogit_CV = softmax.exp_CV;
     dlogit_CV.mul_(dlogprob_C1 / softmax.sum_C1.neg()).scatter_add_(1, target_C1, dlogprob_C1);
-    PushBack(dlogit_CV, hidden_CD, weight_VD, dhidden_CD, dweight_VD);
+    PushBack(dlogit_CV, hidden_CD, head, dhidden_CD);
   });
   return result;
 }

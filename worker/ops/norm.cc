@@ -7,11 +7,13 @@ namespace {
 
 template <class Real>
 NormForwardArgs<Real> ForwardArgs(const Tensor& x_TD, const Tensor& weight_D, const Tensor& bias_D,
-                                  double epsilon, const NormSaved& saved, const Tensor& y_TD) {
+                                  const RmsNormOptions& options, const NormSaved& saved,
+                                  const Tensor& y_TD) {
   return {.x_TD = In<Real>(x_TD),
           .weight_D = In<Real>(weight_D),
           .bias_D = In<Real>(bias_D),
-          .epsilon = static_cast<float>(epsilon),
+          .weight_offset = static_cast<float>(options.offset),
+          .epsilon = static_cast<float>(options.epsilon),
           .tokens = x_TD.size(0),
           .width = x_TD.size(1),
           .y_TD = Out<Real>(y_TD),
@@ -21,12 +23,13 @@ NormForwardArgs<Real> ForwardArgs(const Tensor& x_TD, const Tensor& weight_D, co
 
 template <class Real>
 NormBackwardArgs<Real> BackwardArgs(const Tensor& dy_TD, const Tensor& x_TD, const Tensor& weight_D,
-                                    const NormSaved& saved, const Tensor& dresidual_TD,
-                                    const Tensor& dx_TD, const Tensor& dweight_D,
-                                    const Tensor& dbias_D) {
+                                    double weight_offset, const NormSaved& saved,
+                                    const Tensor& dresidual_TD, const Tensor& dx_TD,
+                                    const Tensor& dweight_D, const Tensor& dbias_D) {
   return {.dy_TD = In<Real>(dy_TD),
           .x_TD = In<Real>(x_TD),
           .weight_D = In<Real>(weight_D),
+          .weight_offset = static_cast<float>(weight_offset),
           .mean_T = In<float>(saved.mean_T1),
           .rstd_T = In<float>(saved.rstd_T1),
           .dresidual_TD = In<Real>(dresidual_TD),
@@ -45,56 +48,62 @@ Tensor WideColumn(const Tensor& x_TD) {
 // and bias are rounded once.
 Tensor ForAten(const Tensor& x) { return x.is_cuda() ? x : Widen(x); }
 
+Tensor Shifted(const Tensor& weight_D, const RmsNormOptions& options) {
+  return options.offset == 0 ? weight_D : weight_D + options.offset;
+}
+
 Tensor AddResidual(Tensor dx_TD, const Tensor& dresidual_TD) {
   return dresidual_TD.defined() ? dx_TD.add_(dresidual_TD) : dx_TD;
 }
 
 }  // namespace
 
-Tensor RmsNormForward(const Tensor& x_TD, const Tensor& weight_D, double epsilon,
+Tensor RmsNormForward(const Tensor& x_TD, const Tensor& weight_D, const RmsNormOptions& options,
                       NormSaved& saved) {
   if (OnKernels(x_TD)) {
     saved = {.mean_T1 = {}, .rstd_T1 = WideColumn(x_TD)};
     Tensor y_TD = at::empty_like(x_TD);
     WithReal(x_TD, [&]<class Real>(RealTag<Real>) {
-      RmsNormForwardCpu(ForwardArgs<Real>(x_TD, weight_D, {}, epsilon, saved, y_TD));
+      RmsNormForwardCpu(ForwardArgs<Real>(x_TD, weight_D, {}, options, saved, y_TD));
     });
     return y_TD;
   }
   if (x_TD.is_cuda()) {
-    auto [y_TD, rstd_T1] = at::_fused_rms_norm(x_TD, weight_D.sizes(), weight_D, epsilon);
+    auto [y_TD, rstd_T1] =
+        at::_fused_rms_norm(x_TD, weight_D.sizes(), Shifted(weight_D, options), options.epsilon);
     saved.rstd_T1 = rstd_T1;
     return y_TD;
   }
   const Tensor wide_TD = Widen(x_TD);
-  saved.rstd_T1 = wide_TD.square().mean(-1, /*keepdim=*/true).add_(epsilon).rsqrt_();
-  return (wide_TD * saved.rstd_T1).mul_(Widen(weight_D)).to(x_TD.scalar_type());
+  saved.rstd_T1 = wide_TD.square().mean(-1, /*keepdim=*/true).add_(options.epsilon).rsqrt_();
+  return (wide_TD * saved.rstd_T1).mul_(Shifted(Widen(weight_D), options)).to(x_TD.scalar_type());
 }
 
-// With h = x rstd and g = dy w:  dw = sum_T dy h,  dx = rstd (g - h mean_D(g h)).
+// With h = x rstd and g = dy (w + offset):  dw = sum_T dy h,  dx = rstd (g - h mean_D(g h)).
 Tensor RmsNormBackward(const Tensor& dy_TD, const Tensor& x_TD, const Tensor& weight_D,
-                       const NormSaved& saved, const Tensor& dweight_D,
-                       const Tensor& dresidual_TD) {
+                       const RmsNormOptions& options, const NormSaved& saved,
+                       const Tensor& dweight_D, const Tensor& dresidual_TD) {
   if (OnKernels(x_TD) && OnKernels(dy_TD)) {
     Tensor dx_TD = at::empty_like(x_TD);
     WithReal(x_TD, [&]<class Real>(RealTag<Real>) {
-      RmsNormBackwardCpu(
-          BackwardArgs<Real>(dy_TD, x_TD, weight_D, saved, dresidual_TD, dx_TD, dweight_D, {}));
+      RmsNormBackwardCpu(BackwardArgs<Real>(dy_TD, x_TD, weight_D, options.offset, saved,
+                                            dresidual_TD, dx_TD, dweight_D, {}));
     });
     return dx_TD;
   }
   if (x_TD.is_cuda()) {
-    const auto [dx_TD, dw_D] = at::_fused_rms_norm_backward(dy_TD, x_TD, weight_D.sizes(),
-                                                            saved.rstd_T1, weight_D, {true, true});
+    const auto [dx_TD, dw_D] = at::_fused_rms_norm_backward(
+        dy_TD, x_TD, weight_D.sizes(), saved.rstd_T1, Shifted(weight_D, options), {true, true});
     Tensor(dweight_D).add_(dw_D);
     return AddResidual(dx_TD, dresidual_TD);
   }
   const Tensor normed_TD = Widen(x_TD) * saved.rstd_T1;
   Tensor weighted_TD = Widen(dy_TD) * normed_TD;  // dy h
   Tensor(dweight_D).add_(weighted_TD.sum(0));
-  weighted_TD.mul_(Widen(weight_D));  // g h
+  const Tensor factor_D = Shifted(Widen(weight_D), options);
+  weighted_TD.mul_(factor_D);  // g h
   const Tensor mean_T1 = weighted_TD.mean(-1, /*keepdim=*/true);
-  return AddResidual((Widen(dy_TD) * Widen(weight_D))
+  return AddResidual((Widen(dy_TD) * factor_D)
                          .addcmul_(normed_TD, mean_T1, /*value=*/-1)
                          .mul_(saved.rstd_T1)
                          .to(x_TD.scalar_type()),
@@ -107,7 +116,8 @@ Tensor LayerNormForward(const Tensor& x_TD, const Tensor& weight_D, const Tensor
     saved = {.mean_T1 = WideColumn(x_TD), .rstd_T1 = WideColumn(x_TD)};
     Tensor y_TD = at::empty_like(x_TD);
     WithReal(x_TD, [&]<class Real>(RealTag<Real>) {
-      LayerNormForwardCpu(ForwardArgs<Real>(x_TD, weight_D, bias_D, epsilon, saved, y_TD));
+      LayerNormForwardCpu(
+          ForwardArgs<Real>(x_TD, weight_D, bias_D, {.epsilon = epsilon}, saved, y_TD));
     });
     return y_TD;
   }
@@ -123,8 +133,8 @@ Tensor LayerNormBackward(const Tensor& dy_TD, const Tensor& x_TD, const Tensor& 
   if (OnKernels(x_TD) && OnKernels(dy_TD)) {
     Tensor dx_TD = at::empty_like(x_TD);
     WithReal(x_TD, [&]<class Real>(RealTag<Real>) {
-      LayerNormBackwardCpu(BackwardArgs<Real>(dy_TD, x_TD, weight_D, saved, dresidual_TD, dx_TD,
-                                              dweight_D, dbias_D));
+      LayerNormBackwardCpu(BackwardArgs<Real>(dy_TD, x_TD, weight_D, /*weight_offset=*/0, saved,
+                                              dresidual_TD, dx_TD, dweight_D, dbias_D));
     });
     return dx_TD;
   }

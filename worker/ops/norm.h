@@ -13,11 +13,16 @@ struct NormSaved {
   Tensor rstd_T1;  // 1 / sqrt(mean square (rms) or variance (layer) + epsilon)
 };
 
-// y = x rstd w (Zhang and Sennrich 2019, arXiv:1910.07467).
-Tensor RmsNormForward(const Tensor& x_TD, const Tensor& weight_D, double epsilon, NormSaved& saved);
+// y = x rstd (w + offset) (Zhang and Sennrich 2019, arXiv:1910.07467); Gemma's offset is 1.
+struct RmsNormOptions {
+  double epsilon = 1e-5;
+  double offset = 0;
+};
+Tensor RmsNormForward(const Tensor& x_TD, const Tensor& weight_D, const RmsNormOptions& options,
+                      NormSaved& saved);
 Tensor RmsNormBackward(const Tensor& dy_TD, const Tensor& x_TD, const Tensor& weight_D,
-                       const NormSaved& saved, const Tensor& dweight_D,
-                       const Tensor& dresidual_TD = {});
+                       const RmsNormOptions& options, const NormSaved& saved,
+                       const Tensor& dweight_D, const Tensor& dresidual_TD = {});
 
 // y = (x - mean) rstd w + b (Ba et al. 2016, arXiv:1607.06450).
 Tensor LayerNormForward(const Tensor& x_TD, const Tensor& weight_D, const Tensor& bias_D,

@@ -30,7 +30,8 @@ void RmsForward(const NormForwardArgs<Real>& a, int64_t begin, int64_t end) {
     a.rstd_T[t] = rstd;
     ForLanes(a.width, [&](auto d, int64_t i) HWY_ATTR {
       const auto normed = hn::Mul(LoadFloats(d, x + i), hn::Set(d, rstd));
-      StoreFloats(hn::Mul(normed, LoadFloats(d, a.weight_D + i)), d, y + i);
+      const auto weight = hn::Add(LoadFloats(d, a.weight_D + i), hn::Set(d, a.weight_offset));
+      StoreFloats(hn::Mul(normed, weight), d, y + i);
     });
   }
 }
@@ -61,8 +62,8 @@ void LayerForward(const NormForwardArgs<Real>& a, int64_t begin, int64_t end) {
   }
 }
 
-// With h the normed input and g = dy w:  dx = rstd (g - mean_D(g) - h mean_D(g h)), where RMS norm
-// has no mean_D(g);  dw += dy h,  db += dy, into this piece's own sums.
+// With h the normed input and g = dy (w + offset):  dx = rstd (g - mean_D(g) - h mean_D(g h)),
+// where RMS norm has no mean_D(g);  dw += dy h,  db += dy, into this piece's own sums.
 template <bool kLayer, class Real>
 void Backward(const NormBackwardArgs<Real>& a, int64_t begin, int64_t end, float* dweight_D,
               float* dbias_D) {
@@ -77,11 +78,14 @@ void Backward(const NormBackwardArgs<Real>& a, int64_t begin, int64_t end, float
       const auto v = LoadFloats(d, x + i);
       return hn::Mul(kLayer ? hn::Sub(v, hn::Set(d, mean)) : v, hn::Set(d, rstd));
     };
+    const auto weight = [&](auto d, int64_t i) HWY_ATTR {
+      return hn::Add(LoadFloats(d, a.weight_D + i), hn::Set(d, a.weight_offset));
+    };
     LaneSum g_sum, gh_sum;
     ForLanes(a.width, [&](auto d, int64_t i) HWY_ATTR {
       const auto h = normed(d, i);
       const auto dy_i = LoadFloats(d, dy + i);
-      const auto g = hn::Mul(dy_i, LoadFloats(d, a.weight_D + i));
+      const auto g = hn::Mul(dy_i, weight(d, i));
       hn::StoreU(hn::MulAdd(dy_i, h, hn::LoadU(d, dweight_D + i)), d, dweight_D + i);
       if (kLayer) {
         hn::StoreU(hn::Add(dy_i, hn::LoadU(d, dbias_D + i)), d, dbias_D + i);
@@ -91,7 +95,7 @@ void Backward(const NormBackwardArgs<Real>& a, int64_t begin, int64_t end, float
     });
     const float g_mean = kLayer ? g_sum.Total() / width : 0.0F, gh_mean = gh_sum.Total() / width;
     ForLanes(a.width, [&](auto d, int64_t i) HWY_ATTR {
-      auto g = hn::Mul(LoadFloats(d, dy + i), LoadFloats(d, a.weight_D + i));
+      auto g = hn::Mul(LoadFloats(d, dy + i), weight(d, i));
       if (kLayer) g = hn::Sub(g, hn::Set(d, g_mean));
       auto out = hn::Mul(hn::NegMulAdd(normed(d, i), hn::Set(d, gh_mean), g), hn::Set(d, rstd));
       if (dresidual != nullptr) out = hn::Add(out, LoadFloats(d, dresidual + i));

@@ -1,6 +1,7 @@
 #include "worker/ops/rope.h"
 
 #include <cmath>
+#include <numeric>
 
 #include "worker/ops/dispatch.h"
 
@@ -8,16 +9,17 @@ namespace trainyard::worker {
 namespace {
 
 template <class Real>
-void Fill(int64_t positions, int64_t half, double theta, RopeTable& table) {
+void Fill(const std::vector<int64_t>& positions, const RopeAngles& angles, RopeTable& table) {
+  const auto half = static_cast<int64_t>(angles.frequencies.size());
+  const auto factor = static_cast<Real>(angles.factor);
   auto* cosines = table.cos_PH.mutable_data_ptr<Real>();
   auto* sines = table.sin_PH.mutable_data_ptr<Real>();
   for (int64_t i = 0; i < half; ++i) {
-    const Real exponent = static_cast<Real>(2 * i) / static_cast<Real>(2 * half);
-    const Real frequency = Real{1} / std::pow(static_cast<Real>(theta), exponent);
-    for (int64_t p = 0; p < positions; ++p) {
-      const Real angle = static_cast<Real>(p) * frequency;
-      cosines[p * half + i] = std::cos(angle);
-      sines[p * half + i] = std::sin(angle);
+    const auto frequency = static_cast<Real>(angles.frequencies[static_cast<size_t>(i)]);
+    for (int64_t p = 0; p < std::ssize(positions); ++p) {
+      const Real angle = static_cast<Real>(positions[static_cast<size_t>(p)]) * frequency;
+      cosines[p * half + i] = std::cos(angle) * factor;
+      sines[p * half + i] = std::sin(angle) * factor;
     }
   }
 }
@@ -57,15 +59,23 @@ void Rotate(const Tensor& x_TNH, const RopeTable& rope, double direction) {
 
 }  // namespace
 
-RopeTable MakeRopeTable(int64_t positions, int64_t width, double theta, at::ScalarType type,
+RopeTable MakeRopeTable(int64_t positions, const RopeAngles& angles, at::ScalarType type,
                         at::Device device) {
-  const int64_t half = width / 2;
+  std::vector<int64_t> all(static_cast<size_t>(positions));
+  std::iota(all.begin(), all.end(), 0);
+  return MakeRopeRows(all, angles, type, device);
+}
+
+RopeTable MakeRopeRows(const std::vector<int64_t>& positions, const RopeAngles& angles,
+                       at::ScalarType type, at::Device device) {
+  const auto half = static_cast<int64_t>(angles.frequencies.size());
   const auto wide = WideType(type);
-  RopeTable table{at::empty({positions, half}, wide), at::empty({positions, half}, wide)};
+  RopeTable table{at::empty({std::ssize(positions), half}, wide),
+                  at::empty({std::ssize(positions), half}, wide)};
   if (wide == at::kDouble) {
-    Fill<double>(positions, half, theta, table);
+    Fill<double>(positions, angles, table);
   } else {
-    Fill<float>(positions, half, theta, table);
+    Fill<float>(positions, angles, table);
   }
   return {.cos_PH = table.cos_PH.to(device), .sin_PH = table.sin_PH.to(device)};
 }

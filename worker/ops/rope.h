@@ -3,6 +3,8 @@
 // Shape letters: T tokens, N heads (queries, then keys), H head width, P positions.
 #pragma once
 
+#include <vector>
+
 #include "worker/ops/tensor.h"
 
 namespace trainyard::worker {
@@ -12,10 +14,18 @@ struct RopeTable {
   Tensor sin_PH;
 };
 
-// angle(p, i) = p theta^(-2i / width). In float32 the frequency and the angle are each rounded to
-// float32, as transformers does: past a thousand positions the rounding is part of the model.
-RopeTable MakeRopeTable(int64_t positions, int64_t width, double theta, at::ScalarType type,
+// angle(p, i) = p frequencies[i], cosines and sines times `factor`. In float32 the angle is rounded
+// to float32, as transformers does: past a thousand positions the rounding is part of the model.
+struct RopeAngles {
+  std::vector<double> frequencies;  // [width / 2]
+  double factor = 1;
+};
+// Of places 0 .. positions - 1.
+RopeTable MakeRopeTable(int64_t positions, const RopeAngles& angles, at::ScalarType type,
                         at::Device device = at::kCPU);
+// Of the given places, one row each.
+RopeTable MakeRopeRows(const std::vector<int64_t>& positions, const RopeAngles& angles,
+                       at::ScalarType type, at::Device device = at::kCPU);
 
 // Rotates x in place; `rope` holds the rows of the T tokens, one each.
 void RopeForward(const Tensor& x_TNH, const RopeTable& rope);

@@ -139,6 +139,24 @@ HWY_INLINE hn::Vec<D> Sigmoid(D d, hn::Vec<D> x) {
   return value;
 }
 
+// tanh(x) within 3 units in the last place; NaN stays NaN. By an odd polynomial near 0, where
+// 1 - 2 / (exp(2 |x|) + 1) would cancel (Cephes, tanhf).
+template <class D>
+HWY_INLINE hn::Vec<D> Tanh(D d, hn::Vec<D> x) {
+  const auto one = hn::Set(d, 1.0F), two = hn::Set(d, 2.0F);
+  const auto z = hn::Mul(x, x);
+  auto p = hn::Set(d, -5.70498872745e-3F);
+  p = hn::MulAdd(p, z, hn::Set(d, 2.06390887954e-2F));
+  p = hn::MulAdd(p, z, hn::Set(d, -5.37397155531e-2F));
+  p = hn::MulAdd(p, z, hn::Set(d, 1.33314422036e-1F));
+  p = hn::MulAdd(p, z, hn::Set(d, -3.33332819422e-1F));
+  const auto small = hn::MulAdd(hn::Mul(p, z), x, x);
+  const auto size = hn::Abs(x);
+  const auto e = Exp(d, hn::Mul(size, two));
+  const auto large = hn::CopySign(hn::Sub(one, hn::Div(two, hn::Add(e, one))), x);
+  return hn::IfThenElse(hn::Gt(size, hn::Set(d, 0.625F)), large, small);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace trainyard::worker
 HWY_AFTER_NAMESPACE();

@@ -57,9 +57,9 @@ Status Generate(const GenerateOptions& options) {
   Print(options.prompt);
   DecodeStream stream = tokenizer.StartDecoding(/*skip_special_tokens=*/true);
   Status decoded = OkStatus();
-  RETURN_IF_ERROR(engine->Sample(prompt, sample, [&](int32_t token, float) {
-    if (token == config.eos_id) return false;
-    const StatusOr<std::string> text = stream.Step(token);
+  RETURN_IF_ERROR(engine->Sample({&prompt, 1}, sample, [&](const SampledToken& token) {
+    if (token.id == config.eos_id) return false;
+    const StatusOr<std::string> text = stream.Step(token.id);
     if (text.ok()) Print(*text);
     decoded = text.status();
     return decoded.ok();

@@ -175,10 +175,10 @@ TEST_P(EngineOf, GreedySamplingIsTheArgmaxOfTheFullForward) {
   }
   Item item = NoiseItem(5, 37, 1);
   std::vector<float> logprobs;
-  EXPECT_OK(engine->Sample(item, {.max_new_tokens = 20, .temperature = 0},
-                           [&, prompt = item](int32_t token, float logprob) {
-                             item.push_back(token);
-                             logprobs.push_back(logprob);
+  EXPECT_OK(engine->Sample(std::vector<Item>{item}, {.max_new_tokens = 20, .temperature = 0},
+                           [&](const SampledToken& token) {
+                             item.push_back(token.id);
+                             logprobs.push_back(token.logprob);
                              return true;
                            }));
   ASSERT_EQ(item.size(), 25U);
@@ -304,33 +304,56 @@ TEST(Engine, RefusesWhatItCannotDoByName) {
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("threads")));
   auto engine = MakeEngine({TinyLlama()});
   EXPECT_THAT(engine->Forward({}), StatusIs(StatusCode::kInvalidArgument, HasSubstr("no tokens")));
-  EXPECT_THAT(engine->Sample({99}, {}, [](int32_t, float) { return true; }),
+  EXPECT_THAT(engine->Sample(std::vector<Item>{{99}}, {}, [](const SampledToken&) { return true; }),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("prompt[0]")));
 }
 
 TEST(Engine, SamplingStopsWhenAskedAtAStopIdAndAtTheLastPosition) {
   auto engine = MakeEngine({TinyLlama()});
   std::vector<int32_t> tokens;
-  const auto collect = [&](int32_t token, float) {
-    tokens.push_back(token);
+  const std::vector<Item> prompt = {{1, 2}};
+  const auto collect = [&](const SampledToken& token) {
+    tokens.push_back(token.id);
     return tokens.size() < 100;
   };
-  ASSERT_OK(engine->Sample({1, 2}, {.max_new_tokens = 500, .seed = 5}, collect));
+  ASSERT_OK(engine->Sample(prompt, {.max_new_tokens = 500, .seed = 5}, collect));
   EXPECT_EQ(tokens.size(), 62U);  // 64 positions
   const auto all = tokens;
 
   tokens.clear();
   ASSERT_OK(
-      engine->Sample({1, 2}, {.max_new_tokens = 500, .seed = 5, .stop_ids = {all[3]}}, collect));
+      engine->Sample(prompt, {.max_new_tokens = 500, .seed = 5, .stop_ids = {all[3]}}, collect));
   EXPECT_EQ(tokens.back(), all[3]);  // the stop id is shown, then nothing
   EXPECT_LE(tokens.size(), 4U);
 
   tokens.clear();
-  ASSERT_OK(engine->Sample({1, 2}, {.max_new_tokens = 500, .seed = 5}, [&](int32_t token, float) {
-    tokens.push_back(token);
-    return tokens.size() < 7;
-  }));
+  ASSERT_OK(
+      engine->Sample(prompt, {.max_new_tokens = 500, .seed = 5}, [&](const SampledToken& token) {
+        tokens.push_back(token.id);
+        return tokens.size() < 7;
+      }));
   EXPECT_EQ(tokens, std::vector<int32_t>(all.begin(), all.begin() + 7));  // the same draws again
+}
+
+TEST(Engine, ContinuesEachPromptAsIfItWereAlone) {
+  auto engine = MakeEngine({TinyLlama()});
+  const std::vector<Item> prompts = {NoiseItem(5, 37, 1), NoiseItem(1, 37, 2), NoiseItem(30, 37, 3),
+                                     NoiseItem(9, 37, 4), NoiseItem(17, 37, 5)};
+  const auto continued = [&](std::span<const Item> some, int64_t batch_max) {
+    std::vector<Item> answers(some.size());
+    EXPECT_OK(engine->Sample(some, {.max_new_tokens = 12, .temperature = 0, .batch_max = batch_max},
+                             [&](const SampledToken& token) {
+                               answers[token.prompt].push_back(token.id);
+                               return true;
+                             }));
+    return answers;
+  };
+  const std::vector<Item> together = continued(prompts, 16);
+  EXPECT_EQ(continued(prompts, 2), together);
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    EXPECT_EQ(continued({&prompts[i], 1}, 1)[0], together[i]) << "prompt " << i;
+    EXPECT_EQ(together[i].size(), 12U);
+  }
 }
 
 }  // namespace

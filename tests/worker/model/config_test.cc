@@ -32,11 +32,11 @@ TEST(ModelConfig, ReadsALlamaWithTheFamilysDefaults) {
   EXPECT_EQ(model.head_width, 16);
   EXPECT_EQ(model.kv_heads, 2);
   EXPECT_EQ(model.max_positions, 2048);
-  EXPECT_EQ(model.rope_theta, 10000.0);
+  EXPECT_EQ(model.rope.theta, 10000.0);
   EXPECT_EQ(model.eos_id, 2);
   EXPECT_FALSE(model.tie_embeddings);
-  EXPECT_EQ(model.norm, NormKind::kRms);
-  EXPECT_EQ(model.mlp, MlpKind::kSwiGlu);
+  EXPECT_EQ(model.family().norm, NormKind::kRms);
+  EXPECT_EQ(model.family().mlp, MlpKind::kSwiGlu);
 }
 
 TEST(ModelConfig, ReadsAGpt2WithTheFamilysDefaults) {
@@ -45,8 +45,8 @@ TEST(ModelConfig, ReadsAGpt2WithTheFamilysDefaults) {
   EXPECT_EQ(model.kv_heads, 4);
   EXPECT_EQ(model.max_positions, 1024);
   EXPECT_TRUE(model.tie_embeddings);
-  EXPECT_TRUE(model.biases);
-  EXPECT_EQ(model.position, PositionKind::kLearned);
+  EXPECT_TRUE(model.qkv_bias && model.attention_out_bias && model.mlp_bias);
+  EXPECT_EQ(model.family().position, PositionKind::kLearned);
 }
 
 TEST(ModelConfig, SurvivesItsOwnJson) {
@@ -63,7 +63,7 @@ TEST(ModelConfig, ReadsTheRopeOfTransformersFive) {
   ASSERT_OK_AND_ASSIGN(
       const ModelConfig model,
       With(Llama(), "rope_parameters", {{"rope_type", "default"}, {"rope_theta", 500000.0}}));
-  EXPECT_EQ(model.rope_theta, 500000.0);
+  EXPECT_EQ(model.rope.theta, 500000.0);
 }
 
 TEST(ModelConfig, RefusesWhatItCannotTrainAndNamesTheKey) {
@@ -81,7 +81,7 @@ TEST(ModelConfig, RefusesWhatItCannotTrainAndNamesTheKey) {
   refuses(With(Llama(), "hidden_size", nullptr), "hidden_size");
   refuses(With(Llama(), "intermediate_size", 0), "intermediate_size");
   refuses(With(Llama(), "hidden_act", "gelu"), "hidden_act");
-  refuses(With(Llama(), "attention_bias", true), "attention_bias");
+  refuses(With(Llama(), "attention_bias", "yes"), "attention_bias");
   refuses(With(Llama(), "rms_norm_eps", 0), "rms_norm_eps");
   refuses(With(Llama(), "bos_token_id", 128), "128");
   refuses(With(Llama(), "rope_scaling", {{"rope_type", "yarn"}, {"factor", 4}}), "rope_scaling");

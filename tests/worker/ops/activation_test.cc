@@ -34,6 +34,29 @@ TEST(SwiGlu, AgreesWithAutograd) {
   EXPECT_CLOSE(SwiGluBackward(dy, x), oracle.gradients[0], kExact);
 }
 
+TEST(Gelu, AgreesWithAutograd) {
+  const Tensor x = Normal({6, 8}, 1), dy = Normal({6, 8}, 2);
+  const OracleResult oracle = Oracle(
+      [](const std::vector<Tensor>& in) {
+        return 0.5 * in[0] * (1 + (in[0] / std::numbers::sqrt2).erf());
+      },
+      {x}, dy);
+  EXPECT_CLOSE(GeluForward(x), oracle.value, kExact);
+  EXPECT_CLOSE(GeluBackward(dy, x), oracle.gradients[0], kExact);
+}
+
+TEST(GeGluTanh, AgreesWithAutograd) {
+  const Tensor x = Normal({6, 16}, 1), dy = Normal({6, 8}, 2);
+  const OracleResult oracle = Oracle(
+      [](const std::vector<Tensor>& in) {
+        const auto halves = in[0].chunk(2, -1);
+        return at::gelu(halves[0], "tanh") * halves[1];
+      },
+      {x}, dy);
+  EXPECT_CLOSE(GeGluTanhForward(x), oracle.value, kExact);
+  EXPECT_CLOSE(GeGluTanhBackward(dy, x), oracle.gradients[0], kExact);
+}
+
 TEST(SwiGlu, InBfloat16StaysWithinItsRounding) {
   const Tensor x = Normal({64, 16}, 1, at::kBFloat16), dy = Normal({64, 8}, 2, at::kBFloat16);
   const OracleResult oracle = Oracle(ExpectedSwiGlu, {x.to(at::kDouble)}, dy.to(at::kDouble));

@@ -12,7 +12,7 @@ namespace trainyard::worker {
 namespace {
 
 // Attention as the paper writes it: one T x T matrix of everything, masked to "same item and not
-// later".
+// later", or what else the shape says.
 Tensor Expected(const Tensor& qkv, const std::vector<int32_t>& cu_seqlens,
                 const AttentionShape& shape) {
   const int64_t tokens = qkv.size(0), group = shape.heads / shape.kv_heads;
@@ -27,11 +27,14 @@ Tensor Expected(const Tensor& qkv, const std::vector<int32_t>& cu_seqlens,
   Tensor hidden = at::ones({tokens, tokens}, at::kBool);
   for (size_t i = 0; i + 1 < cu_seqlens.size(); ++i) {
     const int64_t first = cu_seqlens[i], length = cu_seqlens[i + 1] - first;
-    hidden.narrow(0, first, length)
-        .narrow(1, first, length)
-        .copy_(at::ones({length, length}, at::kBool).triu(1));
+    const Tensor all = at::ones({length, length}, at::kBool);
+    Tensor unseen = shape.causal ? all.triu(1) : at::zeros_like(all);
+    if (shape.window != 0) unseen = unseen.logical_or(all.tril(-shape.window));
+    hidden.narrow(0, first, length).narrow(1, first, length).copy_(unseen);
   }
-  const Tensor score = q.matmul(k.transpose(1, 2)) / std::sqrt(static_cast<double>(shape.width));
+  Tensor score = q.matmul(k.transpose(1, 2)) *
+                 (shape.scale != 0 ? shape.scale : 1 / std::sqrt(static_cast<double>(shape.width)));
+  if (shape.softcap != 0) score = shape.softcap * (score / shape.softcap).tanh();
   const Tensor p = score.masked_fill(hidden, -std::numeric_limits<double>::infinity()).softmax(-1);
   return p.matmul(v).transpose(0, 1).reshape({tokens, shape.heads * shape.width});
 }
@@ -94,6 +97,7 @@ TEST_P(Attention, ByTheFormulaAgreesWithAutograd) {
 
 TEST_P(Attention, DecodedTokenByTokenIsTheSame) {
   const auto& [cu_seqlens, shape] = GetParam();
+  if (!shape.causal) GTEST_SKIP() << "what looks forward cannot be continued";
   const int64_t length = cu_seqlens[1];  // the first item
   const Tensor qkv = Normal({length, shape.packed_width()}, 1);
   const Tensor expected = Expected(qkv, {0, cu_seqlens[1]}, shape);
@@ -101,20 +105,25 @@ TEST_P(Attention, DecodedTokenByTokenIsTheSame) {
   const KvLayer cache{at::empty(cache_shape, at::kDouble), at::empty(cache_shape, at::kDouble)};
   std::vector<Tensor> rows;
   const int64_t prefill = (length + 1) / 2;
-  rows.push_back(AttentionDecode(qkv.narrow(0, 0, prefill), 0, shape, cache));
+  rows.push_back(AttentionDecode(qkv.narrow(0, 0, prefill), {{prefill, 0, &cache}}, shape));
   for (int64_t i = prefill; i < length; ++i) {
-    rows.push_back(AttentionDecode(qkv.narrow(0, i, 1), i, shape, cache));
+    rows.push_back(AttentionDecode(qkv.narrow(0, i, 1), {{1, i, &cache}}, shape));
   }
   EXPECT_CLOSE(at::cat(rows), expected, kExact);
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Shapes, Attention,
-    testing::Values(Case{{0, 9}, {2, 2, 4}},                     // one item
-                    Case{{0, 5, 10, 15}, {3, 3, 6}},             // equal items
-                    Case{{0, 1, 8, 10, 12, 12 + 7}, {4, 2, 8}},  // unequal, grouped heads
-                    Case{{0, 300, 600, 740}, {2, 1, 16}},        // longer than a block
-                    Case{{0, 64, 193, 449}, {6, 2, 48}}));       // head width not a power of 2
+    testing::Values(
+        Case{{0, 9}, {2, 2, 4}},                     // one item
+        Case{{0, 5, 10, 15}, {3, 3, 6}},             // equal items
+        Case{{0, 1, 8, 10, 12, 12 + 7}, {4, 2, 8}},  // unequal, grouped heads
+        Case{{0, 300, 600, 740}, {2, 1, 16}},        // longer than a block
+        Case{{0, 64, 193, 449}, {6, 2, 48}},         // head width not a power of 2
+        Case{{0, 40, 41, 100}, {.heads = 2, .kv_heads = 1, .width = 8, .window = 5}},
+        Case{{0, 90, 230},
+             {.heads = 2, .kv_heads = 2, .width = 6, .window = 70, .scale = 0.3, .softcap = 1.5}},
+        Case{{0, 7, 100}, {.heads = 2, .kv_heads = 1, .width = 4, .causal = false}}));
 
 TEST(AttentionMetamorphic, AnItemDoesNotSeeItsNeighbours) {
   const AttentionShape shape{2, 1, 8};

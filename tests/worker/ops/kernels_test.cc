@@ -4,6 +4,7 @@
 #include <absl/synchronization/mutex.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 #include <set>
 #include <thread>
@@ -33,6 +34,15 @@ Tensor ZerosLike(const Tensor& x) {
   return at::zeros(x.sizes(), x.options().dtype(WideType(x.scalar_type())));
 }
 
+RopeAngles AnglesOf(int64_t width, double theta) {
+  RopeAngles angles;
+  for (int64_t i = 0; i < width / 2; ++i) {
+    angles.frequencies.push_back(
+        std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(width)));
+  }
+  return angles;
+}
+
 struct Sizes {
   int64_t tokens, width;
 };
@@ -49,9 +59,10 @@ TEST(KernelNorms, AgreeWithTheCompositions) {
         NormSaved saved;
         const Tensor dw = ZerosLike(as(w)), db = ZerosLike(as(b));
         if (rms) {
-          const Tensor y = RmsNormForward(as(x), as(w), 1e-5, saved);
-          return std::vector{y, RmsNormBackward(as(dy), as(x), as(w), saved, dw, as(residual)), dw,
-                             db};
+          const RmsNormOptions options{.epsilon = 1e-5, .offset = tokens % 2 == 0 ? 1.0 : 0.0};
+          const Tensor y = RmsNormForward(as(x), as(w), options, saved);
+          return std::vector{
+              y, RmsNormBackward(as(dy), as(x), as(w), options, saved, dw, as(residual)), dw, db};
         }
         const Tensor y = LayerNormForward(as(x), as(w), as(b), 1e-5, saved);
         return std::vector{y, LayerNormBackward(as(dy), as(x), as(w), saved, dw, db, as(residual)),
@@ -84,6 +95,9 @@ TEST(KernelActivations, AgreeWithTheCompositions) {
       EXPECT_CLOSE(SwiGluForward(gate_up), SwiGluForward(Double(gate_up)), Rounding(type));
       EXPECT_CLOSE(SwiGluBackward(dy, gate_up), SwiGluBackward(Double(dy), Double(gate_up)),
                    Rounding(type));
+      EXPECT_CLOSE(GeGluTanhForward(gate_up), GeGluTanhForward(Double(gate_up)), Rounding(type));
+      EXPECT_CLOSE(GeGluTanhBackward(dy, gate_up), GeGluTanhBackward(Double(dy), Double(gate_up)),
+                   Rounding(type));
     }
   }
 }
@@ -102,14 +116,14 @@ TEST(KernelActivations, BearLargeNumbersAndPassOnNaN) {
     EXPECT_TRUE(at::equal(GeluTanhForward(bad).isnan(), is_bad));
     EXPECT_TRUE(SwiGluForward(bad).isnan().sum().item<int64_t>() == 1);
     NormSaved saved;
-    EXPECT_TRUE(RmsNormForward(bad, at::ones({4}, type), 1e-5, saved).isnan().all().item<bool>());
+    EXPECT_TRUE(RmsNormForward(bad, at::ones({4}, type), {}, saved).isnan().all().item<bool>());
   }
 }
 
 TEST(KernelRope, AgreesWithTheComposition) {
   for (const at::ScalarType type : kTypes) {
     for (const int64_t width : {2, 6, 64, 80}) {
-      const RopeTable exact = MakeRopeTable(40, width, 10000.0, at::kDouble);
+      const RopeTable exact = MakeRopeTable(40, AnglesOf(width, 10000.0), at::kDouble);
       const RopeTable table{exact.cos_PH.to(at::kFloat), exact.sin_PH.to(at::kFloat)};
       // The heads of queries and keys, in rows that go on with the values.
       const Tensor rows = Normal({40, 5 * width}, 1, type), wide_rows = Double(rows);
@@ -154,17 +168,19 @@ TEST(KernelHead, AgreesWithTheCompositionForAnyVocabulary) {
       const Tensor target = at::arange(tokens, at::kLong).mul(7).remainder(vocab);
       const Tensor dlogprob = Normal({tokens}, 3, at::kFloat);
       const Tensor dw = ZerosLike(weight), expected_dw = ZerosLike(Double(weight));
-      const HeadResult actual = HeadForwardBackward(hidden, weight, target, dlogprob, dw);
-      const HeadResult expected = HeadForwardBackward(Double(hidden), Double(weight), target,
-                                                      Double(dlogprob), expected_dw);
+      const HeadResult actual =
+          HeadForwardBackward(hidden, {.weight_VD = weight, .dweight_VD = dw}, target, dlogprob);
+      const HeadResult expected = HeadForwardBackward(
+          Double(hidden), {.weight_VD = Double(weight), .dweight_VD = expected_dw}, target,
+          Double(dlogprob));
       EXPECT_CLOSE(actual.signals.logprob_N, expected.signals.logprob_N, logit_rounding);
       EXPECT_CLOSE(actual.signals.logsumexp_N, expected.signals.logsumexp_N, logit_rounding);
       EXPECT_TRUE(at::equal(actual.signals.argmax_match_N, expected.signals.argmax_match_N));
       EXPECT_CLOSE(actual.dhidden_ND, expected.dhidden_ND, 2 * Rounding(type));
       EXPECT_CLOSE(dw, expected_dw, (KernelsOn() ? 1 : 2) * Rounding(type));
 
-      const HeadSignals signals = HeadForward(hidden, weight, target);
-      const HeadSignals exact = HeadForward(Double(hidden), Double(weight), target);
+      const HeadSignals signals = HeadForward(hidden, {weight}, target);
+      const HeadSignals exact = HeadForward(Double(hidden), {Double(weight)}, target);
       EXPECT_CLOSE(signals.logprob_N, exact.logprob_N, logit_rounding);
       EXPECT_TRUE(at::allclose(Double(signals.entropy_N), exact.entropy_N, 10 * logit_rounding,
                                5 * logit_rounding));
@@ -175,7 +191,7 @@ TEST(KernelHead, AgreesWithTheCompositionForAnyVocabulary) {
 TEST(KernelHead, AHiddenNaNSpoilsItsOwnTokenAlone) {
   const Tensor hidden = Normal({40, 8}, 1, at::kFloat), weight = Normal({50, 8}, 2, at::kFloat);
   hidden[3].fill_(std::numeric_limits<float>::quiet_NaN());
-  const HeadSignals signals = HeadForward(hidden, weight, at::zeros({40}, at::kLong));
+  const HeadSignals signals = HeadForward(hidden, {weight}, at::zeros({40}, at::kLong));
   EXPECT_EQ(signals.logprob_N.isnan().sum().item<int64_t>(), 1);
   EXPECT_TRUE(signals.logprob_N[3].isnan().item<bool>());
 }
@@ -247,6 +263,33 @@ TEST(KernelAttention, AgreesWithTheCompositionOverLengthsHeadsAndWidths) {
                      AttentionBackward(Double(dout), Double(qkv), cu_seqlens, shape, exact),
                      tolerance);
       }
+    }
+  }
+}
+
+TEST(KernelAttention, AgreesWithTheCompositionUnderWindowsCapsAndScales) {
+  const AttentionCase cases[] = {
+      {{0, 1, 65, 300}, {.heads = 2, .kv_heads = 1, .width = 16, .window = 1}},
+      {{0, 70, 700}, {.heads = 2, .kv_heads = 2, .width = 32, .window = 64}},
+      {{0, 1300}, {.heads = 1, .kv_heads = 1, .width = 8, .window = 600, .scale = 0.7}},
+      {{0, 200, 201, 420}, {.heads = 4, .kv_heads = 2, .width = 24, .softcap = 2}},
+      {{0, 90, 350},
+       {.heads = 2, .kv_heads = 1, .width = 64, .window = 33, .scale = 0.2, .softcap = 1.5}},
+      {{0, 150}, {.heads = 2, .kv_heads = 1, .width = 32, .causal = false, .softcap = 3}},
+  };
+  for (const at::ScalarType type : kTypes) {
+    for (const auto& [cu_seqlens, shape] : cases) {
+      SCOPED_TRACE(testing::Message() << type << " " << cu_seqlens.back() << " window "
+                                      << shape.window << " softcap " << shape.softcap);
+      const Tensor qkv = Normal({cu_seqlens.back(), shape.packed_width()}, 1, type);
+      const Tensor dout = Normal({cu_seqlens.back(), shape.heads * shape.width}, 2, type);
+      AttentionSaved saved, exact;
+      const double tolerance = type == at::kFloat ? 3e-6 : 1.2e-2;
+      EXPECT_CLOSE(AttentionForward(qkv, cu_seqlens, shape, saved),
+                   AttentionForward(Double(qkv), cu_seqlens, shape, exact), tolerance);
+      EXPECT_CLOSE(AttentionBackward(dout, qkv, cu_seqlens, shape, saved),
+                   AttentionBackward(Double(dout), Double(qkv), cu_seqlens, shape, exact),
+                   tolerance);
     }
   }
 }

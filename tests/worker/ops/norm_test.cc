@@ -8,6 +8,7 @@ namespace trainyard::worker {
 namespace {
 
 constexpr double kEpsilon = 1e-5;
+constexpr RmsNormOptions kRms = {.epsilon = kEpsilon};
 
 Tensor ExpectedRms(const std::vector<Tensor>& in) {
   return in[0] / (in[0].pow(2).mean(-1, true) + kEpsilon).sqrt() * in[1];
@@ -23,8 +24,23 @@ TEST(RmsNorm, AgreesWithAutograd) {
   const OracleResult oracle = Oracle(ExpectedRms, {x, w}, dy);
   NormSaved saved;
   const Tensor dw = at::zeros_like(w);
-  EXPECT_CLOSE(RmsNormForward(x, w, kEpsilon, saved), oracle.value, kExact);
-  EXPECT_CLOSE(RmsNormBackward(dy, x, w, saved, dw), oracle.gradients[0], kExact);
+  EXPECT_CLOSE(RmsNormForward(x, w, kRms, saved), oracle.value, kExact);
+  EXPECT_CLOSE(RmsNormBackward(dy, x, w, kRms, saved, dw), oracle.gradients[0], kExact);
+  EXPECT_CLOSE(dw, oracle.gradients[1], kExact);
+}
+
+TEST(RmsNorm, WithAnOffsetAgreesWithAutograd) {
+  const Tensor x = Normal({6, 8}, 1), w = Normal({8}, 2), dy = Normal({6, 8}, 3);
+  const OracleResult oracle = Oracle(
+      [](const std::vector<Tensor>& in) {
+        return ExpectedRms({in[0], in[1] + 1});
+      },
+      {x, w}, dy);
+  const RmsNormOptions options{.epsilon = kEpsilon, .offset = 1};
+  NormSaved saved;
+  const Tensor dw = at::zeros_like(w);
+  EXPECT_CLOSE(RmsNormForward(x, w, options, saved), oracle.value, kExact);
+  EXPECT_CLOSE(RmsNormBackward(dy, x, w, options, saved, dw), oracle.gradients[0], kExact);
   EXPECT_CLOSE(dw, oracle.gradients[1], kExact);
 }
 
@@ -47,8 +63,8 @@ TEST(Norms, InBfloat16ComputeTheirInsidesInFloat32) {
   NormSaved saved;
   const Tensor dw = at::zeros({96}, at::kFloat), db = at::zeros({96}, at::kFloat);
   const OracleResult rms = Oracle(ExpectedRms, {wide(x), wide(w)}, wide(dy));
-  EXPECT_CLOSE(RmsNormForward(x, w, kEpsilon, saved), rms.value, 4e-3);
-  EXPECT_CLOSE(RmsNormBackward(dy, x, w, saved, dw), rms.gradients[0], 4e-3);
+  EXPECT_CLOSE(RmsNormForward(x, w, kRms, saved), rms.value, 4e-3);
+  EXPECT_CLOSE(RmsNormBackward(dy, x, w, kRms, saved, dw), rms.gradients[0], 4e-3);
   EXPECT_CLOSE(dw, rms.gradients[1], 1e-5);
 
   dw.zero_();

@@ -6,6 +6,7 @@
 #include <complex>
 
 #include "tests/worker/support/autograd.h"
+#include "worker/model/rope_config.h"
 
 namespace trainyard::worker {
 namespace {
@@ -14,7 +15,8 @@ TEST(Rope, TurnsEachPairByItsPositionTimesItsFrequency) {
   // Pair i is the complex number x[i] + j x[i + width/2].
   constexpr int64_t kPositions = 5, kWidth = 6;
   constexpr double kTheta = 100.0;
-  const RopeTable table = MakeRopeTable(kPositions, kWidth, kTheta, at::kDouble);
+  const RopeTable table =
+      MakeRopeTable(kPositions, {RopeFrequencies<double>({.theta = kTheta}, kWidth)}, at::kDouble);
   const Tensor x = Normal({kPositions, 1, kWidth}, 1);
   Tensor y = x.clone();
   RopeForward(y, table);
@@ -31,7 +33,7 @@ TEST(Rope, TurnsEachPairByItsPositionTimesItsFrequency) {
 }
 
 TEST(Rope, BackwardAgreesWithAutograd) {
-  const RopeTable table = MakeRopeTable(5, 6, 10000.0, at::kDouble);
+  const RopeTable table = MakeRopeTable(5, {RopeFrequencies<double>({}, 6)}, at::kDouble);
   const Tensor x = Normal({5, 3, 6}, 1), dy = Normal({5, 3, 6}, 2);
   const OracleResult oracle = Oracle(
       [&](const std::vector<Tensor>& in) {
@@ -49,8 +51,9 @@ TEST(Rope, BackwardAgreesWithAutograd) {
 }
 
 TEST(Rope, InFloat32StaysNearTheTrueAngle) {
-  const RopeTable table = MakeRopeTable(2048, 64, 10000.0, at::kFloat);
-  const RopeTable exact = MakeRopeTable(2048, 64, 10000.0, at::kDouble);
+  const std::vector<float> rounded = RopeFrequencies<float>({}, 64);
+  const RopeTable table = MakeRopeTable(2048, {{rounded.begin(), rounded.end()}}, at::kFloat);
+  const RopeTable exact = MakeRopeTable(2048, {RopeFrequencies<double>({}, 64)}, at::kDouble);
   // 2047 rounded to 24 bits twice: 2047 x 2^-23 radians.
   EXPECT_LT((table.cos_PH - exact.cos_PH).abs().max().item<double>(), 2.5e-4);
 }
