@@ -29,6 +29,36 @@ std::vector<int32_t> Likeliest(const std::vector<double>& p_V, size_t keep) {
   return ids;
 }
 
+// The ids that top-k, top-p and min-p leave; from likeliest to least likely where there are any.
+std::vector<int32_t> Kept(const std::vector<double>& p_V, const SampleOptions& options) {
+  const size_t all =
+      options.top_k > 0 ? std::min(p_V.size(), static_cast<size_t>(options.top_k)) : p_V.size();
+  if (all == p_V.size() && options.top_p == 1 && options.min_p == 0) {
+    std::vector<int32_t> ids(all);
+    std::iota(ids.begin(), ids.end(), 0);
+    return ids;
+  }
+  // Top-p is a share of what top-k leaves.
+  double wanted = options.top_p;
+  if (options.top_k > 0) {
+    double kept = 0;
+    for (const int32_t id : Likeliest(p_V, all)) kept += p_V[static_cast<size_t>(id)];
+    wanted *= kept;
+  }
+  // The head of the order is nearly always enough, and sorting all of a vocabulary is slow.
+  for (size_t sorted = std::min(all, size_t{256});; sorted = std::min(all, 8 * sorted)) {
+    std::vector<int32_t> ids = Likeliest(p_V, sorted);
+    const auto p = [&](size_t rank) { return p_V[static_cast<size_t>(ids[rank])]; };
+    double mass = 0;
+    size_t count = 0;
+    while (count < sorted && (count == 0 || mass < wanted)) mass += p(count++);
+    if (count == sorted && sorted < all && mass < wanted) continue;
+    while (count > 1 && p(count - 1) < options.min_p * p(0)) --count;
+    ids.resize(count);
+    return ids;
+  }
+}
+
 std::vector<double> Softmax(std::span<const float> logit_V, double temperature) {
   const double max = *std::max_element(logit_V.begin(), logit_V.end());
   std::vector<double> p_V(logit_V.size());
@@ -63,22 +93,13 @@ Choice ChooseToken(std::span<const float> logit_V, const SampleOptions& options,
   }
   if (options.temperature == 0) return Greedy(logit_V);
   const std::vector<double> p_V = Softmax(logit_V, options.temperature);
-
-  const size_t keep =
-      options.top_k > 0 ? std::min(p_V.size(), static_cast<size_t>(options.top_k)) : p_V.size();
-  std::vector<int32_t> ids = Likeliest(p_V, keep);
-  const auto p = [&](size_t rank) { return p_V[static_cast<size_t>(ids[rank])]; };
-  double kept = 0;
-  for (size_t i = 0; i < ids.size(); ++i) kept += p(i);
-  // Top-p is a share of what top-k left.
+  const std::vector<int32_t> ids = Kept(p_V, options);
+  const auto p = [&](size_t i) { return p_V[static_cast<size_t>(ids[i])]; };
   double mass = 0;
-  size_t count = 0;
-  while (count < ids.size() && (count == 0 || mass < options.top_p * kept)) mass += p(count++);
-  while (count > 1 && p(count - 1) < options.min_p * p(0)) mass -= p(--count);
-
+  for (size_t i = 0; i < ids.size(); ++i) mass += p(i);
   double left = uniform * mass;
   size_t pick = 0;
-  while (pick + 1 < count && left >= p(pick)) left -= p(pick++);
+  while (pick + 1 < ids.size() && left >= p(pick)) left -= p(pick++);
   return {.token = ids[pick], .logprob = static_cast<float>(std::log(p(pick)))};
 }
 

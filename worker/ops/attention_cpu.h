@@ -54,4 +54,19 @@ void AttentionForwardCpu(const AttentionForwardArgs<Real>& args);
 template <class Real>
 void AttentionBackwardCpu(const AttentionBackwardArgs<Real>& args);
 
+// A single new token, whose own key and value are in the cache already.
+template <class Real>
+struct AttentionDecodeArgs {
+  const Real* query;  // [Q H]
+  const Real* keys_PKH;
+  const Real* values_PKH;
+  int64_t first, seen;  // it sees the places first .. seen - 1
+  int64_t heads, kv_heads, width;
+  float scale, softcap;
+  Real* out;  // [Q H]
+};
+// All of `tokens` have the same heads.
+template <class Real>
+void AttentionDecodeCpu(std::span<const AttentionDecodeArgs<Real>> tokens);
+
 }  // namespace trainyard::worker

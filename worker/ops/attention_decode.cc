@@ -1,9 +1,11 @@
-#include <cmath>
+#include <algorithm>
 #include <limits>
 #include <vector>
 
 #include "worker/ops/attention.h"
+#include "worker/ops/attention_cpu.h"
 #include "worker/ops/attention_runs.h"
+#include "worker/ops/dispatch.h"
 
 namespace trainyard::worker {
 namespace {
@@ -47,6 +49,42 @@ Tensor Continue(const Tensor& qkv_TE, const CachedItem& item, const AttentionSha
       .reshape({item.added, shape.heads * shape.width});
 }
 
+bool ByKernel(const Tensor& qkv_TE, const CachedItem& item) {
+  return item.added == 1 && item.length > 0 && OnKernels(qkv_TE);
+}
+
+// Adds what the kernel needs of the token in row `row` to `tokens`.
+template <class Real>
+void AddToken(const Tensor& qkv_TE, int64_t row, const CachedItem& item,
+              const AttentionShape& shape, const Tensor& out_TO,
+              std::vector<AttentionDecodeArgs<Real>>& tokens) {
+  const int64_t seen = item.length + 1;
+  tokens.push_back({.query = In<Real>(qkv_TE) + row * shape.packed_width(),
+                    .keys_PKH = In<Real>(item.cache->keys_PKH),
+                    .values_PKH = In<Real>(item.cache->values_PKH),
+                    .first = shape.window == 0 ? 0 : std::max<int64_t>(0, seen - shape.window),
+                    .seen = seen,
+                    .heads = shape.heads,
+                    .kv_heads = shape.kv_heads,
+                    .width = shape.width,
+                    .scale = static_cast<float>(shape.score_scale()),
+                    .softcap = static_cast<float>(shape.softcap),
+                    .out = Out<Real>(out_TO) + row * shape.heads * shape.width});
+}
+
+void ContinueByKernel(const Tensor& qkv_TE, const std::vector<CachedItem>& items,
+                      const AttentionShape& shape, const Tensor& out_TO) {
+  WithReal(qkv_TE, [&]<class Real>(RealTag<Real>) {
+    std::vector<AttentionDecodeArgs<Real>> tokens;
+    int64_t row = 0;
+    for (const CachedItem& item : items) {
+      if (ByKernel(qkv_TE, item)) AddToken(qkv_TE, row, item, shape, out_TO, tokens);
+      row += item.added;
+    }
+    AttentionDecodeCpu<Real>(tokens);
+  });
+}
+
 // Items that begin, packed.
 Tensor Begin(const Tensor& qkv_TE, const std::vector<CachedItem>& items,
              const AttentionShape& shape) {
@@ -71,13 +109,15 @@ Tensor AttentionDecode(const Tensor& qkv_TE, const std::vector<CachedItem>& item
   }
   if (all_begin) return Begin(qkv_TE, items, shape);
   Tensor out_TO = at::empty({qkv_TE.size(0), shape.heads * shape.width}, qkv_TE.options());
+  if (OnKernels(qkv_TE)) ContinueByKernel(qkv_TE, items, shape, out_TO);
   first = 0;
   for (const CachedItem& item : items) {
     const Tensor new_TE = qkv_TE.narrow(0, first, item.added);
-    const Tensor out =
-        item.length == 0 ? Begin(new_TE, {item}, shape) : Continue(new_TE, item, shape);
-    out_TO.narrow(0, first, item.added).copy_(out);
+    const Tensor out_item_TO = out_TO.narrow(0, first, item.added);
     first += item.added;
+    if (ByKernel(qkv_TE, item)) continue;
+    out_item_TO.copy_(item.length == 0 ? Begin(new_TE, {item}, shape)
+                                       : Continue(new_TE, item, shape));
   }
   return out_TO;
 }

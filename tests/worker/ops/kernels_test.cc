@@ -294,6 +294,32 @@ TEST(KernelAttention, AgreesWithTheCompositionUnderWindowsCapsAndScales) {
   }
 }
 
+TEST(KernelAttention, DecodesSingleTokensAsTheCompositionDoes) {
+  const AttentionShape shapes[] = {
+      {.heads = 4, .kv_heads = 2, .width = 24},
+      {.heads = 3, .kv_heads = 3, .width = 7, .window = 9},
+      {.heads = 2, .kv_heads = 1, .width = 64, .window = 200, .scale = 0.3, .softcap = 1.5}};
+  for (const at::ScalarType type : kTypes) {
+    for (const AttentionShape& shape : shapes) {
+      SCOPED_TRACE(testing::Message() << type << " " << shape.width);
+      const std::vector<int64_t> lengths = {1, 40, 333};
+      const Tensor qkv = Normal({3, shape.packed_width()}, 1, type);
+      const auto decode = [&](auto as) {
+        std::vector<KvLayer> layers;
+        std::vector<CachedItem> items;
+        for (size_t i = 0; i < lengths.size(); ++i) {
+          const std::vector<int64_t> sizes = {lengths[i] + 1, shape.kv_heads, shape.width};
+          layers.push_back({as(Normal(sizes, 10 + i, type)), as(Normal(sizes, 20 + i, type))});
+        }
+        for (size_t i = 0; i < lengths.size(); ++i) items.push_back({1, lengths[i], &layers[i]});
+        return AttentionDecode(as(qkv), items, shape);
+      };
+      EXPECT_CLOSE(decode([](const Tensor& t) { return t; }), decode(Double),
+                   type == at::kFloat ? 3e-6 : 6e-3);
+    }
+  }
+}
+
 TEST(KernelAttention, BearsScoresThatExpCannotHold) {
   const AttentionShape shape{.heads = 1, .kv_heads = 1, .width = 4};
   for (const at::ScalarType type : kTypes) {
