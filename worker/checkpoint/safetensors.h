@@ -6,8 +6,8 @@
 //     length; end - begin is the checked product of the dims times the element's size (no dims: one
 //     element; a dim of 0: none);
 //   * the tensors' ranges follow each other without hole or overlap and cover the whole file.
-// A file that breaks a rule is DataLoss, naming file, tensor and rule. Bytes are read by pread, so
-// a file cut short later is an error and never a SIGBUS. No name in a file is ever used as a path.
+// A file that breaks a rule is DataLoss, naming file, tensor and rule. No name in a file is ever
+// used as a path.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@
 #include <string_view>
 #include <vector>
 
-#include "common/files.h"
 #include "common/status.h"
+#include "worker/checkpoint/random_file.h"
 
 namespace trainyard::worker {
 
@@ -54,11 +54,9 @@ class SafetensorsFile {
   Status ReadFloats(const TensorEntry& tensor, std::span<float> values) const;
 
  private:
-  Status ReadAt(int64_t offset, std::span<std::byte> bytes) const;
+  explicit SafetensorsFile(RandomFile file) : file_(std::move(file)) {}
 
-  std::filesystem::path path_;
-  UniqueFd fd_;
-  int64_t size_ = 0;
+  RandomFile file_;
   std::vector<TensorEntry> tensors_;
   std::map<std::string, size_t, std::less<>> index_;
   std::map<std::string, std::string> metadata_;

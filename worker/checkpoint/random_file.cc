@@ -1,0 +1,36 @@
+#include "worker/checkpoint/random_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace trainyard::worker {
+
+StatusOr<RandomFile> RandomFile::Open(const std::filesystem::path& path) {
+  RandomFile file;
+  file.path_ = path;
+  // A pipe of that name must not hold us up.
+  file.fd_ = UniqueFd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  struct stat info;
+  if (!file.fd_.valid() || ::fstat(file.fd_.get(), &info) != 0)
+    return ErrnoStatus(errno, fmt::format("cannot open {}", path.string()));
+  if (!S_ISREG(info.st_mode)) return InvalidArgument("{} is not a file", path.string());
+  file.size_ = info.st_size;
+  return file;
+}
+
+Status RandomFile::ReadAt(int64_t offset, std::span<std::byte> bytes) const {
+  while (!bytes.empty()) {
+    const ssize_t n = ::pread(fd_.get(), bytes.data(), bytes.size(), offset);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ErrnoStatus(errno, fmt::format("cannot read {}", path_.string()));
+    if (n == 0) return DataLoss("{} became shorter while it was read", path_.string());
+    bytes = bytes.subspan(static_cast<size_t>(n));
+    offset += n;
+  }
+  return OkStatus();
+}
+
+}  // namespace trainyard::worker
