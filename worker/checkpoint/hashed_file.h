@@ -27,6 +27,7 @@ class HashedFile {
   static StatusOr<HashedFile> Create(const std::filesystem::path& path,
                                      PieceWritten piece_written = {});
   Status Write(std::string_view bytes);
+  int64_t size() const { return size_; }  // bytes written
   // Syncs the file to its disk; nothing may be written afterwards.
   StatusOr<FileDigest> Finish();
 

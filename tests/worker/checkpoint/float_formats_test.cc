@@ -39,5 +39,27 @@ TEST(Float16, ReadsNormalsSubnormalsAndSpecials) {
   EXPECT_TRUE(std::isnan(FloatFromFloat16(0x7E00)));
 }
 
+TEST(Float16, RoundsToNearestEven) {
+  EXPECT_EQ(Float16FromFloat(1.0f + 0x1p-11f), 0x3C00);             // half way: to even
+  EXPECT_EQ(Float16FromFloat(1.0f + 0x1p-10f + 0x1p-11f), 0x3C02);  // half way: to even
+  EXPECT_EQ(Float16FromFloat(1.0f + 0x1p-11f + 0x1p-20f), 0x3C01);
+  EXPECT_EQ(Float16FromFloat(65519.0f), 0x7BFF);
+  EXPECT_EQ(Float16FromFloat(65520.0f), 0x7C00);
+  EXPECT_EQ(Float16FromFloat(-1e30f), 0xFC00);
+  EXPECT_EQ(Float16FromFloat(0x1p-25f), 0x0000);  // half way to the smallest: to even
+  EXPECT_EQ(Float16FromFloat(-0x1.8p-24f), 0x8002);
+  EXPECT_EQ(Float16FromFloat(0x1.ffcp-15f), 0x0400);  // a subnormal that rounds up to a normal
+  EXPECT_EQ(Float16FromFloat(-0.0f), 0x8000);
+  EXPECT_EQ(Float16FromFloat(std::numeric_limits<float>::quiet_NaN()), 0x7E00);
+}
+
+TEST(Float16, SurvivesTheWayThereAndBackForAllBits) {
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const float value = FloatFromFloat16(static_cast<uint16_t>(bits));
+    if (std::isnan(value)) continue;
+    EXPECT_EQ(Float16FromFloat(value), bits);
+  }
+}
+
 }  // namespace
 }  // namespace trainyard::worker
