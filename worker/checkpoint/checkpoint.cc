@@ -9,6 +9,7 @@
 #include "common/blob_store.h"
 #include "common/files.h"
 #include "worker/checkpoint/hashed_file.h"
+#include "worker/checkpoint/model_source.h"
 #include "worker/checkpoint/safetensors.h"
 #include "worker/checkpoint/safetensors_writer.h"
 
@@ -170,7 +171,8 @@ Status Fill(const SafetensorsFile& file, std::string_view file_name, const std::
     if (tensor->shape != view.shape)
       return InvalidArgument("{}: tensor {:?} has shape [{}], the model needs [{}]", file_name,
                              name, fmt::join(tensor->shape, ", "), fmt::join(view.shape, ", "));
-    RETURN_IF_ERROR(file.ReadFloats(*tensor, std::span(values, static_cast<size_t>(view.count))));
+    RETURN_IF_ERROR(
+        file.ReadFloats(*tensor, 0, std::span(values, static_cast<size_t>(view.count))));
     used->insert(name);
   }
   return OkStatus();
@@ -214,17 +216,26 @@ StatusOr<WrittenCheckpoint> WriteCheckpoint(const std::filesystem::path& folder,
   return written;
 }
 
-Status ReadWeights(const std::filesystem::path& folder, std::span<const ParameterView> parameters) {
-  const std::filesystem::path path = folder / kWeights;
-  std::error_code error;
-  if (!std::filesystem::exists(path, error) &&
-      std::filesystem::exists(folder / "model.safetensors.index.json", error))
-    return Unimplemented("{} holds sharded weights: reading several shards is not built yet",
-                         folder.string());
-  ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(path));
-  std::set<std::string> used;
-  RETURN_IF_ERROR(Fill(file, path.string(), "", parameters, MasterOf, &used));
-  return RefuseExtra(file, path.string(), used);
+Status ReadWeights(const std::filesystem::path& model, std::span<const ParameterView> parameters) {
+  ASSIGN_OR_RETURN(const ModelSource source, ModelSource::Open(model));
+  std::set<std::string_view> used;
+  for (const ParameterView& view : parameters) {
+    const SourceTensor* tensor = source.Find(view.name);
+    if (tensor == nullptr)
+      return InvalidArgument("{} has no tensor {:?}", model.string(), view.name);
+    if (tensor->shape != view.shape)
+      return InvalidArgument("{}: tensor {:?} has shape [{}], the model needs [{}]", model.string(),
+                             view.name, fmt::join(tensor->shape, ", "),
+                             fmt::join(view.shape, ", "));
+    RETURN_IF_ERROR(
+        source.ReadFloats(*tensor, 0, std::span(view.master, static_cast<size_t>(view.count))));
+    used.insert(view.name);
+  }
+  for (const SourceTensor& tensor : source.tensors())
+    if (tensor.is_trained && !used.contains(tensor.name))
+      return InvalidArgument("{} has a tensor {:?} that the model has not", model.string(),
+                             tensor.name);
+  return OkStatus();
 }
 
 StatusOr<TrainingState> ReadCheckpoint(const std::filesystem::path& folder,

@@ -65,8 +65,8 @@ StatusOr<TrainingState> ReadCheckpoint(const std::filesystem::path& folder,
                                        std::string_view manifest_digest, std::string_view engine,
                                        std::span<const ParameterView> parameters);
 
-// Fills masters alone from the model.safetensors of any Hugging Face folder (F32, BF16 or F16),
-// with the same naming of tensors that do not fit. Needs no manifest.
-Status ReadWeights(const std::filesystem::path& folder, std::span<const ParameterView> parameters);
+// Fills masters alone from any model that ModelSource opens, with the same naming of tensors that
+// do not fit. Tensors of heads that our models do not have are passed over. Needs no manifest.
+Status ReadWeights(const std::filesystem::path& model, std::span<const ParameterView> parameters);
 
 }  // namespace trainyard::worker

@@ -45,24 +45,26 @@ const TensorEntry* SafetensorsFile::Find(std::string_view name) const {
   return found == index_.end() ? nullptr : &tensors_[found->second];
 }
 
-Status SafetensorsFile::ReadBytes(const TensorEntry& tensor, std::span<std::byte> bytes) const {
-  REQUIRE(static_cast<int64_t>(bytes.size()) == tensor.bytes);
-  return file_.ReadAt(tensor.begin, bytes);
+Status SafetensorsFile::ReadBytes(const TensorEntry& tensor, int64_t offset,
+                                  std::span<std::byte> bytes) const {
+  REQUIRE(offset >= 0 && offset <= tensor.bytes &&
+          static_cast<int64_t>(bytes.size()) <= tensor.bytes - offset);
+  return file_.ReadAt(tensor.begin + offset, bytes);
 }
 
-Status SafetensorsFile::ReadFloats(const TensorEntry& tensor, std::span<float> values) const {
-  REQUIRE(static_cast<int64_t>(values.size()) == tensor.count);
+Status SafetensorsFile::ReadFloats(const TensorEntry& tensor, int64_t first,
+                                   std::span<float> values) const {
   if (tensor.type == TensorType::kF32)
-    return file_.ReadAt(tensor.begin, std::as_writable_bytes(values));
+    return ReadBytes(tensor, 4 * first, std::as_writable_bytes(values));
   if (tensor.type != TensorType::kBF16 && tensor.type != TensorType::kF16)
     return InvalidArgument("{}: tensor {:?} is {}; F32, BF16 or F16 is needed here",
-                           file_.path().string(), tensor.name, NameOf(tensor.type));
+                           path().string(), tensor.name, NameOf(tensor.type));
   const auto convert = tensor.type == TensorType::kBF16 ? &FloatFromBfloat16 : &FloatFromFloat16;
   std::vector<uint16_t> piece(std::min(values.size(), size_t{1} << 18));
   for (size_t done = 0; done < values.size();) {
     const size_t n = std::min(piece.size(), values.size() - done);
-    RETURN_IF_ERROR(file_.ReadAt(tensor.begin + 2 * static_cast<int64_t>(done),
-                                 std::as_writable_bytes(std::span(piece).first(n))));
+    RETURN_IF_ERROR(ReadBytes(tensor, 2 * (first + static_cast<int64_t>(done)),
+                              std::as_writable_bytes(std::span(piece).first(n))));
     std::transform(piece.begin(), piece.begin() + static_cast<ptrdiff_t>(n),
                    values.begin() + static_cast<ptrdiff_t>(done), convert);
     done += n;

@@ -48,10 +48,12 @@ class SafetensorsFile {
   const TensorEntry* Find(std::string_view name) const;
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
-  // `bytes` must have the tensor's size.
-  Status ReadBytes(const TensorEntry& tensor, std::span<std::byte> bytes) const;
-  // Converts F32, BF16 and F16; InvalidArgument for the others. `values` must have tensor.count.
-  Status ReadFloats(const TensorEntry& tensor, std::span<float> values) const;
+  // As stored, from that byte of the tensor's own on; the range must be inside the tensor.
+  Status ReadBytes(const TensorEntry& tensor, int64_t offset, std::span<std::byte> bytes) const;
+  // Elements first .. first + values.size(). Converts F32, BF16 and F16; InvalidArgument for
+  // others.
+  Status ReadFloats(const TensorEntry& tensor, int64_t first, std::span<float> values) const;
+  const std::filesystem::path& path() const { return file_.path(); }
 
  private:
   explicit SafetensorsFile(RandomFile file) : file_(std::move(file)) {}

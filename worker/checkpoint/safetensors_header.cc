@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
-#include <set>
+
+#include "worker/checkpoint/strict_json.h"
 
 namespace trainyard::worker {
 namespace {
@@ -28,57 +29,12 @@ constexpr std::array<TypeRow, 10> kTypes = {{{TensorType::kF64, "F64", 8},
 
 const TypeRow& RowOf(TensorType type) { return kTypes[static_cast<size_t>(type)]; }
 
-// Sees every key and bracket before a document is built: bounds the depth, refuses duplicate keys.
-class StructureCheck : public nlohmann::json_sax<json> {
- public:
-  const std::string& problem() const { return problem_; }
-
-  bool null() override { return true; }
-  bool boolean(bool) override { return true; }
-  bool number_integer(number_integer_t) override { return true; }
-  bool number_unsigned(number_unsigned_t) override { return true; }
-  bool number_float(number_float_t, const string_t&) override { return true; }
-  bool string(string_t&) override { return true; }
-  bool binary(binary_t&) override { return true; }
-  bool start_object(size_t) override { return Enter(); }
-  bool end_object() override { return Leave(); }
-  bool start_array(size_t) override { return Enter(); }
-  bool end_array() override { return Leave(); }
-  bool key(string_t& name) override {
-    if (keys_.back().insert(name).second) return true;
-    return Fail(fmt::format("the key {:?} occurs twice", name));
-  }
-  bool parse_error(size_t position, const std::string&,
-                   const nlohmann::detail::exception&) override {
-    return Fail(fmt::format("not valid UTF-8 JSON at byte {}", position));
-  }
-
- private:
-  static constexpr size_t kMaxDepth = 4;
-  bool Enter() {
-    keys_.emplace_back();
-    return keys_.size() <= kMaxDepth || Fail(fmt::format("nested deeper than {}", kMaxDepth));
-  }
-  bool Leave() {
-    keys_.pop_back();
-    return true;
-  }
-  bool Fail(std::string problem) {
-    problem_ = std::move(problem);
-    return false;
-  }
-
-  std::vector<std::set<std::string>> keys_;  // of each open object
-  std::string problem_;
-};
-
-StatusOr<json> ParseStrictly(std::string_view text) {
+StatusOr<json> ParseHeaderJson(std::string_view text) {
+  constexpr size_t kMaxDepth = 4;
   if (text.empty() || text[0] != '{') return DataLoss("the header does not begin with '{{'");
-  // The parser takes a zero byte for the end of its input.
-  if (text.find('\0') != std::string_view::npos) return DataLoss("a zero byte in the header");
-  StructureCheck check;
-  if (!json::sax_parse(text, &check)) return DataLoss("the header is {}", check.problem());
-  return json::parse(text, nullptr, /*allow_exceptions=*/false);
+  StatusOr<json> document = ParseStrictJson(text, kMaxDepth);
+  if (!document.ok()) return Annotate(document.status(), "the header");
+  return document;
 }
 
 StatusOr<int64_t> ReadUnsigned(const json& value, std::string_view what) {
@@ -159,7 +115,7 @@ std::string_view NameOf(TensorType type) { return RowOf(type).name; }
 int64_t SizeOf(TensorType type) { return RowOf(type).size; }
 
 StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view text, int64_t data_bytes) {
-  ASSIGN_OR_RETURN(const json document, ParseStrictly(text));
+  ASSIGN_OR_RETURN(const json document, ParseHeaderJson(text));
   SafetensorsHeader header;
   for (const auto& [name, entry] : document.items()) {
     if (name == "__metadata__") {

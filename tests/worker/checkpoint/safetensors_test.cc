@@ -53,11 +53,11 @@ TEST_F(SafetensorsTest, ReadsBackWhatTheWriterWrote) {
   std::vector<float> values(6);
   ASSERT_NE(file.Find("a"), nullptr);
   EXPECT_EQ(file.Find("a")->begin % 8, 0);
-  ASSERT_OK(file.ReadFloats(*file.Find("a"), values));
+  ASSERT_OK(file.ReadFloats(*file.Find("a"), 0, values));
   EXPECT_EQ(values, a);
   EXPECT_THAT(file.Find("a")->shape, ElementsAre(2, 3));
   float scalar = 0;
-  ASSERT_OK(file.ReadFloats(*file.Find("scalar"), std::span(&scalar, 1)));
+  ASSERT_OK(file.ReadFloats(*file.Find("scalar"), 0, std::span(&scalar, 1)));
   EXPECT_EQ(scalar, 1.0f);
   EXPECT_EQ(file.Find("none")->count, 0);
   EXPECT_EQ(file.Find("other"), nullptr);
@@ -89,15 +89,15 @@ TEST_F(SafetensorsTest, ReadsEveryTypeTransformersWrites) {
   ASSERT_OK_AND_ASSIGN(const SafetensorsFile file,
                        OpenBytes(WithLength(header.size(), header + data)));
   std::vector<float> halves(2);
-  ASSERT_OK(file.ReadFloats(*file.Find("b"), halves));
+  ASSERT_OK(file.ReadFloats(*file.Find("b"), 0, halves));
   EXPECT_THAT(halves, ElementsAre(1.0f, -2.0f));
   int64_t five = 0;
-  ASSERT_OK(file.ReadBytes(*file.Find("i"), std::as_writable_bytes(std::span(&five, 1))));
+  ASSERT_OK(file.ReadBytes(*file.Find("i"), 0, std::as_writable_bytes(std::span(&five, 1))));
   EXPECT_EQ(five, 5);
   std::vector<std::byte> bytes(3);
-  ASSERT_OK(file.ReadBytes(*file.Find("u"), bytes));
+  ASSERT_OK(file.ReadBytes(*file.Find("u"), 0, bytes));
   EXPECT_EQ(bytes[2], std::byte{3});
-  EXPECT_THAT(file.ReadFloats(*file.Find("i"), std::span(halves).first(1)),
+  EXPECT_THAT(file.ReadFloats(*file.Find("i"), 0, std::span(halves).first(1)),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("I64")));
   EXPECT_EQ(file.tensors()[0].name, "i");  // by place, not by name
 }
@@ -220,7 +220,7 @@ TEST_F(SafetensorsTest, NeverReadsPastAFileThatShrank) {
                        OpenBytes(OneTensor("F32", "[1000]", "[0,4000]", 4000)));
   std::filesystem::resize_file(path_, 500);
   std::vector<float> values(1000);
-  EXPECT_THAT(file.ReadFloats(*file.Find("w"), values),
+  EXPECT_THAT(file.ReadFloats(*file.Find("w"), 0, values),
               StatusIs(StatusCode::kDataLoss, HasSubstr("shorter")));
 }
 
