@@ -17,6 +17,8 @@ struct Batch {
   int64_t tokens() const { return static_cast<int64_t>(token_ids_T.size()); }
   // Places that are trained.
   int64_t targets() const;
+  // Adds the item of `other` that holds its token `place`, as it is.
+  void AppendItem(const Batch& other, int64_t place);
 };
 
 constexpr int32_t kNoTarget = -1;

@@ -23,6 +23,14 @@ Status CheckOptions(const LoaderOptions& options) {
   return OkStatus();
 }
 
+// What decides over masks, besides seed and tokens.
+std::string NameOf(const Masking& masking) {
+  const MaskingVocabulary& vocabulary = masking.vocabulary();
+  return fmt::format("masking 1\nprobability {}\nwhole_word {}\nmask {} in {} {}\n",
+                     masking.options().probability, masking.options().whole_word, vocabulary.mask,
+                     fmt::join(vocabulary.prefix, ","), fmt::join(vocabulary.suffix, ","));
+}
+
 }  // namespace
 
 std::pair<int64_t, int64_t> RowsOfRank(int64_t rows, int rank, int ranks) {
@@ -33,6 +41,7 @@ std::pair<int64_t, int64_t> RowsOfRank(int64_t rows, int rank, int ranks) {
 StatusOr<Loader> Loader::Create(const std::vector<LoaderSource>& sources,
                                 const LoaderOptions& options) {
   RETURN_IF_ERROR(CheckOptions(options));
+  ASSIGN_OR_RETURN(const RowShape shape, RowShapeOf(options.max_length, options.masking));
   std::vector<double> weights;
   for (const LoaderSource& source : sources) weights.push_back(source.weight);
   ASSIGN_OR_RETURN(Mixture mixture, Mixture::Create(weights, options.seed));
@@ -42,8 +51,10 @@ StatusOr<Loader> Loader::Create(const std::vector<LoaderSource>& sources,
     if (!tokens.ok()) return Annotate(tokens.status(), fmt::format("data.train[{}]", s));
     if (s > 0)
       RETURN_IF_ERROR(CheckSameTokenizer(opened[0].tokens.first_shard(), tokens->first_shard()));
-    RowPlan plan(Pieces(tokens->ItemEnds(), options.max_length), options.seed,
-                 static_cast<uint32_t>(s));
+    Pieces pieces(tokens->ItemEnds(), shape);
+    if (pieces.empty())
+      return InvalidArgument("data.train[{}] has no text in its documents: give it some", s);
+    RowPlan plan(std::move(pieces), options.seed, static_cast<uint32_t>(s));
     opened.push_back({*std::move(tokens), std::move(plan)});
   }
   return Loader(std::move(opened), std::move(mixture), options);
@@ -51,18 +62,21 @@ StatusOr<Loader> Loader::Create(const std::vector<LoaderSource>& sources,
 
 Loader::Loader(std::vector<Source> sources, Mixture mixture, const LoaderOptions& options)
     : sources_(std::move(sources)), mixture_(std::move(mixture)), options_(options) {
+  if (options.masking != nullptr) masking_ = *options.masking;
+  options_.masking = nullptr;
   std::string named = fmt::format("loader 1\nseed {}\nmax_length {}\nglobal_batch_size {}\n",
                                   options_.seed, options_.max_length, options_.global_batch_size);
   for (size_t s = 0; s < sources_.size(); ++s)
     named +=
         fmt::format("{} rows of a block from {}\n",
                     mixture_.rows_per_block(static_cast<int32_t>(s)), sources_[s].tokens.digest());
+  if (masking_.has_value()) named += NameOf(*masking_);
   digest_ = Sha256(named);
 }
 
 StatusOr<std::vector<Batch>> Loader::MicroBatches(int64_t step, int rank, int ranks,
                                                   int64_t micro_batch_rows) {
-  if (step < 0 || step >= kTokensReadMax / TargetsInStep(0))
+  if (step < 0 || step >= kTokensReadMax / places_per_step())
     return InvalidArgument("there is no step {}", step);
   if (ranks < 1 || rank < 0 || rank >= ranks)
     return InvalidArgument("there is no rank {} among {} ranks", rank, ranks);
@@ -86,12 +100,32 @@ StatusOr<std::vector<Batch>> Loader::MicroBatches(int64_t step, int rank, int ra
 void Loader::AppendRow(int64_t row, Batch& batch) {
   const SourceRow at = mixture_.At(row);
   Source& source = sources_[static_cast<size_t>(at.source)];
-  for (const Segment& segment : source.plan.Row(at.row)) source.tokens.AppendTo(segment, batch);
+  const std::vector<Segment> segments = source.plan.Row(at.row);
+  if (!masking_.has_value()) {
+    for (const Segment& segment : segments) source.tokens.AppendTo(segment, batch);
+    return;
+  }
+  const int64_t begin = batch.tokens();
+  const MaskingVocabulary& vocabulary = masking_->vocabulary();
+  for (const Segment& segment : segments)
+    source.tokens.AppendItem(segment, vocabulary.prefix, vocabulary.suffix, batch);
+  const EpochRow where = source.plan.Locate(at.row);
+  masking_->Apply(
+      {.source = static_cast<uint32_t>(at.source), .epoch = where.epoch, .row = where.row}, begin,
+      batch);
 }
 
-int64_t Loader::TargetsInStep(int64_t step) const {
+int64_t Loader::TargetsInStep(int64_t step) {
   REQUIRE(step >= 0);
-  return options_.global_batch_size * options_.max_length;
+  if (!masking_.has_value()) return places_per_step();
+  int64_t targets = 0;
+  const int64_t first = step * options_.global_batch_size;
+  for (int64_t row = first; row < first + options_.global_batch_size; ++row) {
+    Batch batch;
+    AppendRow(row, batch);
+    targets += batch.targets();
+  }
+  return targets;
 }
 
 std::vector<LoaderPosition> Loader::PositionBefore(int64_t step) {
@@ -110,6 +144,12 @@ int64_t Loader::tokens_per_epoch() const {
   int64_t tokens = 0;
   for (const Source& source : sources_) tokens += source.tokens.tokens();
   return tokens;
+}
+
+int64_t Loader::places_per_epoch() const {
+  int64_t places = 0;
+  for (const Source& source : sources_) places += source.plan.places_per_epoch();
+  return places;
 }
 
 }  // namespace trainyard::worker

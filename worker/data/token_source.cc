@@ -87,4 +87,22 @@ void TokenSource::AppendTo(const Segment& segment, Batch& batch) const {
   batch.cu_seqlens.push_back(static_cast<int32_t>(total));
 }
 
+void TokenSource::AppendItem(const Segment& segment, std::span<const int32_t> prefix,
+                             std::span<const int32_t> suffix, Batch& batch) const {
+  REQUIRE(segment.count > 0);
+  const size_t old = batch.token_ids_T.size();
+  batch.token_ids_T.insert(batch.token_ids_T.end(), prefix.begin(), prefix.end());
+  const size_t text = batch.token_ids_T.size();
+  batch.token_ids_T.resize(text + static_cast<size_t>(segment.count));
+  Copy(segment.begin, segment.count, batch.token_ids_T.data() + text);
+  batch.token_ids_T.insert(batch.token_ids_T.end(), suffix.begin(), suffix.end());
+  const size_t total = batch.token_ids_T.size();
+  batch.target_ids_T.resize(total, kNoTarget);
+  batch.position_ids_T.resize(total);
+  std::iota(batch.position_ids_T.begin() + static_cast<int64_t>(old), batch.position_ids_T.end(),
+            0);
+  if (batch.cu_seqlens.empty()) batch.cu_seqlens.push_back(0);
+  batch.cu_seqlens.push_back(static_cast<int32_t>(total));
+}
+
 }  // namespace trainyard::worker

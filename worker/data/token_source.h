@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,7 @@
 
 namespace trainyard::worker {
 
-// A run of consecutive tokens of one item, as the targets of part of a row.
+// A run of consecutive tokens of one item, as part of a row.
 struct Segment {
   int64_t begin = 0;  // token of the source
   int64_t count = 0;
@@ -41,6 +42,9 @@ class TokenSource {
   // token before it: the end-of-text token before an item's first, so that documents begin with it.
   // Positions count from 0 and attention sees nothing before the segment.
   void AppendTo(const Segment& segment, Batch& batch) const;
+  // Adds the segment's own tokens between `prefix` and `suffix` as an item without targets.
+  void AppendItem(const Segment& segment, std::span<const int32_t> prefix,
+                  std::span<const int32_t> suffix, Batch& batch) const;
 
  private:
   TokenSource() = default;

@@ -34,7 +34,7 @@ TEST(Pieces, CutsLongItemsIntoFullPiecesAndARest) {
   EXPECT_EQ(pieces.short_count(), 2);
   EXPECT_EQ(pieces.Short(0), (Segment{8, 2}));
   EXPECT_EQ(pieces.Short(1), (Segment{10, 3}));
-  EXPECT_EQ(pieces.short_tokens(), 5);
+  EXPECT_EQ(pieces.short_places(), 5);
   EXPECT_EQ(pieces.ItemOf(9), 0);
   EXPECT_EQ(pieces.ItemOf(10), 1);
 }
@@ -45,6 +45,67 @@ TEST(ShortStretch, CutsPiecesAtARowsEdge) {
   std::vector<Segment> segments;
   stretch.AppendSegments(1, 5, segments);
   EXPECT_THAT(segments, ElementsAre(Segment{11, 2}, Segment{8, 2}));
+}
+
+TEST(Pieces, LeaveRoomForWhatStandsAroundThem) {
+  // Rows of 6 places, 2 of them around the text, ends not read: 4 tokens a full piece.
+  const Pieces pieces(EndsOf({11, 4, 1, 9}), {.length = 6, .around = 2, .without_end = true});
+  EXPECT_EQ(pieces.full_count(), 4);  // 4 + 4 + 2, 3, nothing, 4 + 4
+  EXPECT_EQ(pieces.Full(1), (Segment{4, 4}));
+  EXPECT_EQ(pieces.Full(2), (Segment{16, 4}));
+  EXPECT_EQ(pieces.short_count(), 2);
+  EXPECT_EQ(pieces.Short(0), (Segment{8, 2}));
+  EXPECT_EQ(pieces.Short(1), (Segment{11, 3}));
+  EXPECT_EQ(pieces.short_places(), 2 + 2 + 3 + 2);
+  EXPECT_EQ(pieces.places(), 4 * 6 + 9);
+}
+
+TEST(Pieces, OfItemsThatHoldNothingButTheirEndAreNone) {
+  EXPECT_TRUE(Pieces(EndsOf({1, 1}), {.length = 6, .around = 2, .without_end = true}).empty());
+  EXPECT_FALSE(Pieces(EndsOf({1, 1}), 6).empty());
+}
+
+TEST(ShortStretch, PartsOfACutPieceHaveTheirSurroundingsEach) {
+  // Two pieces of 5 tokens between 2 others: places 0 to 6 and 7 to 13.
+  const Pieces pieces(EndsOf({5, 5}), {.length = 10, .around = 2});
+  const ShortStretch stretch(pieces, {0, 1});
+  const auto segments = [&](int64_t begin, int64_t end) {
+    std::vector<Segment> found;
+    stretch.AppendSegments(begin, end, found);
+    return found;
+  };
+  EXPECT_THAT(segments(0, 10), ElementsAre(Segment{0, 5}, Segment{5, 1}));  // 10 - 7 - 2 = 1
+  EXPECT_THAT(segments(10, 14), ElementsAre(Segment{8, 2}));                // 4 - 2 = 2, the last
+  EXPECT_THAT(segments(0, 9), ElementsAre(Segment{0, 5}));  // 9 - 7 - 2 = 0: no room
+}
+
+TEST(RowPlan, RowsWithSurroundingsAreAsLongAndHaveEveryTokenButThoseAtCuts) {
+  const std::vector<int64_t> lengths = {100, 9, 33, 1, 64, 2, 2, 2, 17};  // 221 without the ends
+  RowPlan plan(Pieces(EndsOf(lengths), {.length = 16, .around = 2, .without_end = true}), 3, 0);
+  // Full pieces of 14: 7 + 2 + 4 + 1 = 14. Short: 1 + 8 + 4 + 7 + 1 + 1 + 1 + 2 = 25, and 8 x 2
+  // around.
+  EXPECT_EQ(plan.places_per_epoch(), 14 * 16 + 25 + 16);
+  for (int64_t row = 0; row < 300; ++row) {
+    int64_t places = 0;
+    const auto segments = plan.Row(row);
+    for (const Segment& segment : segments) {
+      EXPECT_GT(segment.count, 0);
+      places += segment.count + 2;
+    }
+    EXPECT_LE(places, 16);
+    EXPECT_GE(places, 16 - 2 - 2);  // a part at either edge may have had room for nothing
+  }
+  const int64_t epochs = 16, rows = plan.RowsBefore(epochs);
+  const auto times = TimesSeen(plan, 0, rows);
+  int64_t seen = 0;
+  for (const auto& [token, count] : times) {
+    EXPECT_LE(count, epochs) << token;
+    seen += count;
+  }
+  // Each cut costs 2 tokens at most, each row has one cut at most; the last row's tail is missing.
+  const int64_t short_rows = rows - 14 * epochs;
+  EXPECT_GE(seen, (14 * 14 + 25) * epochs - 2 * short_rows - 16);
+  EXPECT_LE(seen, (14 * 14 + 25) * epochs);
 }
 
 TEST(RowPlan, MakesEveryTokenATargetExactlyOnceInAnEpoch) {
