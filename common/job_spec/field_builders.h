@@ -25,6 +25,7 @@ template <class T>
 constexpr FieldType LeafType() {
   if constexpr (std::is_same_v<T, int64_t>) return FieldType::kInteger;
   if constexpr (std::is_same_v<T, double>) return FieldType::kNumber;
+  if constexpr (std::is_same_v<T, bool>) return FieldType::kFlag;
   if constexpr (std::is_same_v<T, std::string>) return FieldType::kText;
   if constexpr (std::is_same_v<T, std::map<std::string, std::string>>) return FieldType::kTextMap;
 }

@@ -220,6 +220,16 @@ std::vector<Field> TopFields() {
                                                {"ppo", "rlhf"},
                                                {"grpo", "rlhf"}},
                              .aliases = {{"stage"}, {"trainer"}}}),
+      Value<&JobSpec::objective>(
+          {.name = "objective",
+           .doc = "what pretrain learns: causal, the next token of the text so far; masked, hidden "
+                  "tokens from all around them",
+           .cost =
+               "masked needs a model that sees both ways, and learns from fewer tokens of a row",
+           .allowed = {"causal", "masked"},
+           .value_aliases = {{"clm", "causal"}, {"mlm", "masked"}},
+           .aliases = {{"mlm", {{"true", "masked"}, {"false", "causal"}}}},
+           .kinds = "pretrain"}),
       Group<&JobSpec::model>(
           {.name = "model", .doc = "exactly one of preset, from, config"},
           {Value<&ModelSpec::preset>({.name = "preset",
@@ -237,14 +247,21 @@ std::vector<Field> TopFields() {
       Group<&JobSpec::tokenizer>(
           {.name = "tokenizer", .doc = "one of train, from; neither: the model's own"},
           {OptionalGroup<&TokenizerSpec::train>(
-               {.name = "train", .doc = "a byte-level BPE tokenizer trained on data.train"},
-               {Value<&TokenizerTraining::vocab_size>(
-                   {.name = "vocab_size",
-                    .doc = "tokens, special ones included",
-                    .cost = "embedding and output grow with it; small texts do not support large "
-                            "ones",
-                    .min = 258,
-                    .max = 1 << 20})}),
+               {.name = "train", .doc = "a tokenizer trained on data.train"},
+               {Value<&TokenizerTraining::type>(
+                    {.name = "type",
+                     .doc =
+                         "bpe: byte-level, as GPT-2's; wordpiece: as BERT's, lower case; unigram: "
+                         "as SentencePiece's",
+                     .cost = "none",
+                     .allowed = {"bpe", "wordpiece", "unigram"}}),
+                Value<&TokenizerTraining::vocab_size>(
+                    {.name = "vocab_size",
+                     .doc = "tokens, special ones included",
+                     .cost = "embedding and output grow with it; small texts do not support large "
+                             "ones",
+                     .min = 258,
+                     .max = 1 << 20})}),
            Value<&TokenizerSpec::from>(
                {.name = "from",
                 .doc = "a folder with tokenizer.json",
@@ -264,6 +281,24 @@ std::vector<Field> TopFields() {
                                             DataSourceFields())}),
       Group<&JobSpec::train>({.name = "train", .doc = "how it learns", .kinds = "all that train"},
                              TrainFields()),
+      Group<&JobSpec::masking>(
+          {.name = "masking",
+           .doc = "which tokens objective masked hides; new ones every epoch",
+           .kinds = "pretrain with objective masked"},
+          {Value<&MaskingSpec::probability>(
+               {.name = "probability",
+                .doc = "of each token, or word, to be chosen; of the chosen 80 % are hidden, 10 % "
+                       "show a random token, 10 % themselves",
+                .cost = "too low: little is learnt from a row; too high: little is left to learn "
+                        "from",
+                .min = 0,
+                .max = 1,
+                .above = true,
+                .aliases = {{"mlm_probability"}}}),
+           Value<&MaskingSpec::whole_word>({.name = "whole_word",
+                                            .doc = "the tokens of a word are chosen together",
+                                            .cost = "none",
+                                            .aliases = {{"whole_word_mask"}}})}),
       Group<&JobSpec::resources>(
           {.name = "resources", .doc = "where it works"},
           {Value<&ResourceSpec::ranks>(

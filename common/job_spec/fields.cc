@@ -118,16 +118,20 @@ const Field* Field::Child(std::string_view name) const {
 std::string LeafText(const Leaf& leaf) {
   if (const auto* integer = std::get_if<int64_t*>(&leaf)) return fmt::format("{}", **integer);
   if (const auto* number = std::get_if<double*>(&leaf)) return Plain(**number);
+  if (const auto* flag = std::get_if<bool*>(&leaf)) return **flag ? "true" : "false";
   if (const auto* text = std::get_if<std::string*>(&leaf)) return **text;
   return "";
 }
 
 std::string DefaultText(const Field& field) {
   // With one of everything that a default spec has none of.
-  JobSpec filled;
-  filled.tokenizer.train.emplace();
-  filled.data.train.resize(1);
-  filled.data.validation.resize(1);
+  static const JobSpec filled = [] {
+    JobSpec made;
+    made.tokenizer.train.emplace();
+    made.data.train.resize(1);
+    made.data.validation.resize(1);
+    return made;
+  }();
   std::string found;
   VisitLeaves(filled, [&](const std::string&, const Field& visited, const std::string& text) {
     if (visited.path == field.path) found = text;
@@ -145,6 +149,8 @@ std::string RuleText(const Field& field) {
       const char* type = field.type == FieldType::kInteger ? "integer" : "number";
       return bounds.empty() ? type : fmt::format("{}, {}", type, bounds);
     }
+    case FieldType::kFlag:
+      return "true | false";
     case FieldType::kText:
       return "text";
     case FieldType::kTextMap:
@@ -165,6 +171,7 @@ Status CheckLeaf(const Field& field, const Leaf& leaf) {
   if (const auto* number = std::get_if<double*>(&leaf)) {
     return CheckNumber(field.text, **number, LeafText(leaf));
   }
+  if (std::holds_alternative<bool*>(leaf)) return OkStatus();
   if (const auto* text = std::get_if<std::string*>(&leaf)) return CheckText(field.text, **text);
   return CheckMap(field.text, *std::get<std::map<std::string, std::string>*>(leaf));
 }

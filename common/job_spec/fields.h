@@ -18,7 +18,16 @@
 
 namespace trainyard {
 
-enum class FieldType { kInteger, kNumber, kText, kTextMap, kGroup, kOptionalGroup, kGroupList };
+enum class FieldType {
+  kInteger,
+  kNumber,
+  kFlag,
+  kText,
+  kTextMap,
+  kGroup,
+  kOptionalGroup,
+  kGroupList
+};
 
 // Another name for a field, as peers spell it. `values` turns the peer's values into ours.
 struct FieldAlias {
@@ -44,7 +53,8 @@ struct FieldText {
   std::string kinds = "all";  // the job kinds that use it
 };
 
-using Leaf = std::variant<int64_t*, double*, std::string*, std::map<std::string, std::string>*>;
+using Leaf =
+    std::variant<int64_t*, double*, bool*, std::string*, std::map<std::string, std::string>*>;
 
 struct Field {
   FieldText text = {};

@@ -36,6 +36,7 @@ struct ModelSpec {
 };
 
 struct TokenizerTraining {
+  std::string type = "bpe";   // bpe (byte-level) | wordpiece (as BERT's) | unigram
   int64_t vocab_size = 4096;  // special tokens included
 };
 
@@ -74,6 +75,12 @@ struct TrainSpec {
   int64_t logging_steps = 1;
 };
 
+// Of objective masked: which places are hidden (worker/data/masking.h).
+struct MaskingSpec {
+  double probability = 0.15;  // of each ordinary token, or word, to be chosen
+  bool whole_word = false;    // the tokens of a word are chosen together
+};
+
 struct ResourceSpec {
   int64_t ranks = 1;
   std::string device = "cpu";    // cpu | cuda
@@ -101,10 +108,12 @@ struct JobSpec {
   std::string name;
   std::string
       kind;  // pretrain | sft | preference | reward_model | rlhf | distill | evaluate | generate
+  std::string objective = "causal";  // pretrain: causal | masked
   ModelSpec model;
   TokenizerSpec tokenizer;
   DataSpec data;
   TrainSpec train;
+  MaskingSpec masking;
   ResourceSpec resources;
   CheckpointSpec checkpoint;
   EvaluationSpec evaluation;

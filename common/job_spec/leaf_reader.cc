@@ -50,6 +50,12 @@ StatusOr<double> ReadNumber(const InputNode& scalar) {
   return value;
 }
 
+StatusOr<bool> ReadFlag(const InputNode& scalar) {
+  if (scalar.scalar == "true") return true;
+  if (scalar.scalar == "false") return false;
+  return InvalidArgument("wants true or false, found {}", Found(scalar));
+}
+
 // Whether JSON reads `text` as a scalar (a number, true, false, null or a quoted text).
 bool IsJsonScalar(const std::string& text) {
   const auto parsed = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
@@ -80,15 +86,19 @@ Status ReadScalar(const Field& field, const FieldAlias* alias, const InputNode& 
     return interchange ? OkStatus() : CheckLeaf(field, leaf);
   }
   if (scalar.quoted && !interchange) {
-    return InvalidArgument("wants {}, found {}",
-                           field.type == FieldType::kInteger ? "an integer" : "a number",
-                           Found(scalar));
+    const char* wanted = field.type == FieldType::kInteger  ? "an integer"
+                         : field.type == FieldType::kNumber ? "a number"
+                                                            : "true or false";
+    return InvalidArgument("wants {}, found {}", wanted, Found(scalar));
   }
   if (const auto* integer = std::get_if<int64_t*>(&leaf)) {
     ASSIGN_OR_RETURN(**integer, ReadInteger(scalar));
   }
   if (const auto* number = std::get_if<double*>(&leaf)) {
     ASSIGN_OR_RETURN(**number, ReadNumber(scalar));
+  }
+  if (const auto* flag = std::get_if<bool*>(&leaf)) {
+    ASSIGN_OR_RETURN(**flag, ReadFlag(scalar));
   }
   return interchange ? OkStatus() : CheckLeaf(field, leaf);
 }

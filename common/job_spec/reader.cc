@@ -186,6 +186,7 @@ class Reader {
     switch (field.type) {
       case FieldType::kInteger:
       case FieldType::kNumber:
+      case FieldType::kFlag:
       case FieldType::kText:
         if (node.kind != Kind::kScalar) {
           Error(node.at, path,

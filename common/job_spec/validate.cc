@@ -4,6 +4,7 @@
 
 #include "common/job_spec/fields.h"
 #include "common/job_spec/json.h"
+#include "common/job_spec/model_families.h"
 #include "common/job_spec/presets.h"
 #include "common/job_spec/reader.h"
 
@@ -76,24 +77,50 @@ void CheckModel(const JobSpec& spec, Problems* problems) {
   if (!model.config.empty()) {
     const auto type = model.config.find("model_type");
     if (type == model.config.end()) {
-      problems->Add("model.config.model_type", InvalidArgument("must be given (llama | gpt2)"));
-    } else if (type->second != "llama" && type->second != "gpt2") {
-      problems->Add(
-          "model.config.model_type",
-          WithReason(Unimplemented("{} is not built yet; built now: llama, gpt2", type->second),
-                     "MODEL_NOT_BUILT"));
+      problems->Add("model.config.model_type",
+                    InvalidArgument("must be given: one of {}", ModelFamilyNames()));
+    } else if (FindModelFamily(type->second) == nullptr) {
+      problems->Add("model.config.model_type",
+                    WithReason(Unimplemented("{} is not built yet; built now: {}", type->second,
+                                             ModelFamilyNames()),
+                               "MODEL_NOT_BUILT"));
     }
   }
+}
+
+// The shape that preset or config give; empty when they are not known.
+std::map<std::string, std::string> ShapeOf(const ModelSpec& model) {
+  if (model.preset.empty()) return model.config;
+  const auto preset = FindPreset(model.preset);
+  return preset.ok() ? (*preset)->config : std::map<std::string, std::string>();
+}
+
+// The model sees what its objective lets it see, and no more.
+void CheckObjective(const JobSpec& spec, Problems* problems) {
+  const bool masked = spec.objective == "masked";
+  const MaskingSpec plain;
+  if (!masked && spec.masking.probability != plain.probability)
+    problems->Add("masking.probability",
+                  InvalidArgument("is for objective masked; this one is {}", spec.objective));
+  if (!masked && spec.masking.whole_word != plain.whole_word)
+    problems->Add("masking.whole_word",
+                  InvalidArgument("is for objective masked; this one is {}", spec.objective));
+  const auto shape = ShapeOf(spec.model);
+  const auto type = shape.find("model_type");
+  const ModelFamily* family = type == shape.end() ? nullptr : FindModelFamily(type->second);
+  if (family == nullptr || family->sees_both_ways == masked) return;
+  problems->Add("objective",
+                InvalidArgument("{} is not for a model of type {}, where a token sees {}: give "
+                                "objective: {}, or a model of type {}",
+                                spec.objective, family->model_type,
+                                masked ? "only what is before it" : "what it is to predict",
+                                masked ? "causal" : "masked", ModelFamilyNames(masked)));
 }
 
 // A row must fit into the positions that the shape has.
 void CheckPositions(const JobSpec& spec, Problems* problems) {
   JobSpec shaped = spec;
-  if (!spec.model.preset.empty()) {
-    const auto preset = FindPreset(spec.model.preset);
-    if (!preset.ok()) return;
-    shaped.model.config = (*preset)->config;
-  }
+  shaped.model.config = ShapeOf(spec.model);
   const nlohmann::ordered_json config = ModelConfigJson(shaped);
   for (const char* key : {"max_position_embeddings", "n_positions"}) {
     if (!config.contains(key) || !config[key].is_number()) continue;
@@ -210,6 +237,7 @@ std::vector<Status> FindProblems(const JobSpec& spec) {
                                          spec.name));
   }
   CheckModel(spec, &problems);
+  CheckObjective(spec, &problems);
   CheckPositions(spec, &problems);
   CheckTokenizer(spec, &problems);
   CheckData(spec.data.train, "data.train", &problems);

@@ -5,6 +5,8 @@
 #include <set>
 
 #include "common/job_spec/job_id.h"
+#include "common/job_spec/json.h"
+#include "tests/support/status_matchers.h"
 
 namespace trainyard {
 namespace {
@@ -30,8 +32,8 @@ TEST(FieldTable, NoPeersNameMeansTwoFields) {
 }
 
 TEST(FieldTable, EveryLeafIsDocumentedAndItsDefaultKeepsItsRule) {
-  JobSpec spec;
-  spec.tokenizer.train.emplace();
+  const auto with_tokenizer = nlohmann::ordered_json::parse(R"({"tokenizer": {"train": {}}})");
+  ASSERT_OK_AND_ASSIGN(const JobSpec spec, JobSpecFromJson(with_tokenizer));
   for (const Field* field : AllLeaves()) EXPECT_FALSE(field->text.doc.empty()) << field->path;
   VisitLeaves(spec, [&](const std::string& path, const Field& field, const std::string& text) {
     if (field.type != FieldType::kText || field.text.allowed.empty() || text.empty()) return;

@@ -23,6 +23,8 @@ void Disturb(const Field& group, void* target) {
       **integer = field.text.name == "version" ? 1 : **integer + 7;
     } else if (auto* const* number = std::get_if<double*>(&leaf)) {
       **number = **number / 3 + 1e-9;
+    } else if (auto* const* flag = std::get_if<bool*>(&leaf)) {
+      **flag = !**flag;
     } else if (auto* const* text = std::get_if<std::string*>(&leaf)) {
       **text = field.text.allowed.empty() ? "caf\xc3\xa9 \"x\"" : field.text.allowed.back();
       if (field.text.max < 64) **text = "short";

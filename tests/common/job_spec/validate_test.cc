@@ -75,6 +75,19 @@ INSTANTIATE_TEST_SUITE_P(
                  s.train.decay_steps = 301;
                },
                "train.decay_steps", "the 300 steps left"},
+        Broken{"MaskedLlama", [](JobSpec& s) { s.objective = "masked"; }, "objective",
+               "give objective: causal, or a model of type bert"},
+        Broken{"CausalBert",
+               [](JobSpec& s) {
+                 s.model = {.preset = "", .from = "", .config = {{"model_type", "bert"}}};
+               },
+               "objective", "a token sees what it is to predict: give objective: masked"},
+        Broken{"OddObjective", [](JobSpec& s) { s.objective = "mask"; }, "objective",
+               "is not one of causal | masked"},
+        Broken{"MaskingOfCausal", [](JobSpec& s) { s.masking.probability = 0.3; },
+               "masking.probability", "is for objective masked; this one is causal"},
+        Broken{"WordsOfCausal", [](JobSpec& s) { s.masking.whole_word = true; },
+               "masking.whole_word", "is for objective masked; this one is causal"},
         Broken{"LongRows", [](JobSpec& s) { s.train.max_length = 4096; }, "train.max_length",
                "max_position_embeddings 2048"}),
     [](const auto& info) { return info.param.name; });
@@ -90,6 +103,24 @@ TEST(Validate, SaysWhichKindsAreNotBuilt) {
                          fmt::format("kind: kind {} is not built yet; built now: pretrain", kind)));
     EXPECT_EQ(ReasonOf(status), "KIND_NOT_BUILT");
     EXPECT_EQ(FieldOf(status), "kind");
+  }
+}
+
+TEST(Validate, AcceptsAMaskedJobOfAModelThatSeesBothWays) {
+  JobSpec spec = ExampleJob().spec;
+  spec.objective = "masked";
+  spec.masking = {.probability = 0.4, .whole_word = true};
+  spec.model = {.preset = "",
+                .from = "",
+                .config = {{"model_type", "bert"}, {"max_position_embeddings", "512"}}};
+  spec.tokenizer.train = {.type = "wordpiece", .vocab_size = 8192};
+  EXPECT_OK(Validate(spec));
+  spec.train.max_length = 513;
+  EXPECT_EQ(FieldOf(Validate(spec)), "train.max_length");
+  for (const double p : {0.0, 1.1}) {
+    spec.masking.probability = p;
+    EXPECT_THAT(Validate(spec), StatusIs(StatusCode::kInvalidArgument,
+                                         HasSubstr("masking.probability: must be above 0")));
   }
 }
 

@@ -41,6 +41,20 @@ TEST(ParseJobYaml, ReadsEveryKindOfField) {
   EXPECT_THAT(job.notes, IsEmpty());
 }
 
+TEST(ParseJobYaml, ReadsFlags) {
+  const auto whole_word = [](const std::string& value) {
+    return Parse(kExample + fmt::format("masking: {{whole_word: {}}}\n", value));
+  };
+  ASSERT_OK_AND_ASSIGN(ParsedJob job, whole_word("true"));
+  EXPECT_TRUE(job.spec.masking.whole_word);
+  EXPECT_THAT(job.origins, Contains(Pair("masking.whole_word", "job file")));
+  EXPECT_OK(ApplySet(&job, "masking.whole_word=false"));
+  EXPECT_FALSE(job.spec.masking.whole_word);
+  for (const char* odd : {"yes", "1", "\"true\"", "True"})
+    EXPECT_THAT(whole_word(odd), StatusIs(StatusCode::kInvalidArgument,
+                                          HasSubstr("masking.whole_word: wants true or false")));
+}
+
 TEST(ParseJobYaml, ReadsTheQuickstartJobAndItResolves) {
   const auto path = std::string(TRAINYARD_SOURCE_DIR) + "/examples/jobs/shakespeare.yaml";
   ASSERT_OK_AND_ASSIGN(const std::string text, ReadFile(path));

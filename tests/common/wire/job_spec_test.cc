@@ -63,6 +63,16 @@ TEST(JobSpecProto, SaysWhatProtobufsJsonSays) {
   EXPECT_EQ(direct.origins, by_text.origins);
 }
 
+TEST(JobSpecProto, CarriesFlags) {
+  ParsedJob job = Parsed();
+  ASSERT_OK(ApplySet(&job, "masking.whole_word=true"));
+  ASSERT_OK_AND_ASSIGN(const v1::JobSpec proto, GivenToProto(job));
+  EXPECT_TRUE(proto.masking().whole_word());
+  EXPECT_FALSE(proto.masking().has_probability());
+  ASSERT_OK_AND_ASSIGN(const ParsedJob back, FromProto(proto));
+  EXPECT_TRUE(back.spec.masking.whole_word);
+}
+
 TEST(JobSpecProto, RefusesWhatIsNoTextAndNoNumber) {
   v1::JobSpec proto;
   proto.set_name("a\xff");
