@@ -128,9 +128,8 @@ class FolderWriter {
 };
 
 ModelCard CardOf(const CheckpointContents& contents) {
-  ModelCard card{contents.state.job,          contents.state.step,
-                 contents.state.update_count, 0,
-                 contents.data_description,   contents.state.data_sha256};
+  ModelCard card{contents.state.job, contents.state.step,       contents.state.update_count, 0,
+                 contents.masked,    contents.data_description, contents.state.data_sha256};
   for (const ParameterView& view : contents.parameters) card.parameter_count += view.count;
   return card;
 }
@@ -142,7 +141,9 @@ StatusOr<WrittenCheckpoint> WriteInto(const std::filesystem::path& folder,
   FolderWriter writer(folder, piece_written);
   RETURN_IF_ERROR(writer.Tensors(kWeights, WeightTensors(contents)));
   RETURN_IF_ERROR(writer.Json("config.json", contents.model_config));
-  RETURN_IF_ERROR(writer.Json("generation_config.json", GenerationConfigJson(contents.tokenizer)));
+  if (!contents.masked)
+    RETURN_IF_ERROR(
+        writer.Json("generation_config.json", GenerationConfigJson(contents.tokenizer)));
   RETURN_IF_ERROR(writer.Text("tokenizer.json", contents.tokenizer.tokenizer_json));
   RETURN_IF_ERROR(writer.Json("tokenizer_config.json", TokenizerConfigJson(contents.tokenizer)));
   RETURN_IF_ERROR(writer.Text("README.md", ModelCardText(CardOf(contents))));

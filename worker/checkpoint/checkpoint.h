@@ -43,6 +43,7 @@ struct CheckpointContents {
   WeightFormat weight_format = WeightFormat::kFloat32;
   nlohmann::ordered_json model_config;  // config.json
   TokenizerContents tokenizer;
+  bool masked = false;           // predicts masked tokens: has no generation_config.json
   std::string data_description;  // for the model card
 };
 

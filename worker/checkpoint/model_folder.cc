@@ -20,9 +20,12 @@ ordered_json TokenizerConfigJson(const TokenizerContents& tokenizer) {
   ordered_json config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
                          {"clean_up_tokenization_spaces", false}};
   if (tokenizer.max_length > 0) config["model_max_length"] = tokenizer.max_length;
-  if (!tokenizer.bos.text.empty()) config["bos_token"] = tokenizer.bos.text;
-  if (!tokenizer.eos.text.empty()) config["eos_token"] = tokenizer.eos.text;
-  if (!tokenizer.pad.text.empty()) config["pad_token"] = tokenizer.pad.text;
+  const std::pair<const char*, const SpecialToken*> special[] = {
+      {"bos_token", &tokenizer.bos},  {"eos_token", &tokenizer.eos}, {"pad_token", &tokenizer.pad},
+      {"unk_token", &tokenizer.unk},  {"cls_token", &tokenizer.cls}, {"sep_token", &tokenizer.sep},
+      {"mask_token", &tokenizer.mask}};
+  for (const auto& [key, token] : special)
+    if (!token->text.empty()) config[key] = token->text;
   return config;
 }
 
@@ -36,7 +39,8 @@ ordered_json GenerationConfigJson(const TokenizerContents& tokenizer) {
 
 std::string ModelCardText(const ModelCard& card) {
   std::string text =
-      "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n- trainyard\n---\n\n";
+      fmt::format("---\nlibrary_name: transformers\npipeline_tag: {}\ntags:\n- trainyard\n---\n\n",
+                  card.masked ? "fill-mask" : "text-generation");
   text += fmt::format("# {}, step {}\n\nTrained with Trainyard.\n\n| | |\n|---|---|\n", card.job,
                       card.step);
   text += Row("Job", card.job);
@@ -45,12 +49,19 @@ std::string ModelCardText(const ModelCard& card) {
   text += Row("Parameters", fmt::format("{}", card.parameter_count));
   text += Row("Data", card.data);
   if (!card.data_sha256.empty()) text += Row("SHA-256 of the data", card.data_sha256);
+  if (card.masked)
+    text +=
+        "\n```python\nfrom transformers import pipeline\n\n"
+        "fill = pipeline(\"fill-mask\", model=\".\")\n"
+        "print(fill(f\"A word is {fill.tokenizer.mask_token} here.\"))\n```\n\n";
+  else
+    text +=
+        "\n```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+        "tokenizer = AutoTokenizer.from_pretrained(\".\")\n"
+        "model = AutoModelForCausalLM.from_pretrained(\".\")\n"
+        "ids = tokenizer(\"Once\", return_tensors=\"pt\").input_ids\n"
+        "print(tokenizer.decode(model.generate(ids, max_new_tokens=50)[0]))\n```\n\n";
   text +=
-      "\n```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-      "tokenizer = AutoTokenizer.from_pretrained(\".\")\n"
-      "model = AutoModelForCausalLM.from_pretrained(\".\")\n"
-      "ids = tokenizer(\"Once\", return_tensors=\"pt\").input_ids\n"
-      "print(tokenizer.decode(model.generate(ids, max_new_tokens=50)[0]))\n```\n\n"
       "The folder `trainyard/` holds the optimiser's state; loading the model does not need it.\n";
   return text;
 }

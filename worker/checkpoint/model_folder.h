@@ -15,9 +15,14 @@ struct SpecialToken {
 
 struct TokenizerContents {
   std::string tokenizer_json;  // the bytes of tokenizer.json
-  SpecialToken bos;
-  SpecialToken eos;
-  SpecialToken pad;
+  SpecialToken bos = {};
+  SpecialToken eos = {};
+  SpecialToken pad = {};
+  // Of masked models.
+  SpecialToken unk = {};
+  SpecialToken cls = {};
+  SpecialToken sep = {};
+  SpecialToken mask = {};
   int64_t max_length = 0;  // tokens
 };
 
@@ -31,6 +36,7 @@ struct ModelCard {
   int64_t step = 0;
   int64_t update_count = 0;
   int64_t parameter_count = 0;
+  bool masked = false;      // predicts masked tokens, not the next one
   std::string data;         // a sentence on what it was trained on
   std::string data_sha256;  // of the prepared data
 };

@@ -17,8 +17,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // The end-of-text tokens of well-known tokenizers, in the order they are looked for.
-constexpr std::array<std::string_view, 4> kEndOfTextNames = {kEndOfText, "<|end_of_text|>", "</s>",
-                                                             "<eos>"};
+constexpr std::array<std::string_view, 5> kEndOfTextNames = {kEndOfText, "<|end_of_text|>", "</s>",
+                                                             "<eos>", "[SEP]"};
 
 // Reads all files of a source into one sink.
 Status ReadSource(const PrepareSource& source, const DocumentSink& sink) {
@@ -193,6 +193,10 @@ Json Totals(const Json& sources) {
 
 StatusOr<Tokenizer> TrainTokenizer(const PrepareSpec& spec) {
   RETURN_IF_ERROR(CheckSpec(spec));
+  if (spec.tokenizer_type != "bpe")
+    return WithField(Unimplemented("tokenizer.train.type {} is not built yet; built now: bpe",
+                                   spec.tokenizer_type),
+                     "tokenizer.train.type");
   TokenizerTrainer trainer;
   Progress progress(spec, "tokenizer");
   const int64_t bytes_max =
@@ -215,7 +219,9 @@ StatusOr<Tokenizer> TrainTokenizer(const PrepareSpec& spec) {
         });
     if (!status.ok() && !enough) return Annotate(status, fmt::format("data.train[{}]", s));
   }
-  auto tokenizer = trainer.Finish({.vocab_size = spec.vocab_size});
+  TokenizerTrainingOptions options{.vocab_size = spec.vocab_size};
+  if (spec.with_mask_token) options.special_tokens.push_back("<mask>");
+  auto tokenizer = trainer.Finish(options);
   if (!tokenizer.ok())
     return WithField(Annotate(tokenizer.status(), "tokenizer.train.vocab_size"),
                      "tokenizer.train.vocab_size");

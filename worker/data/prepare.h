@@ -41,7 +41,11 @@ struct PrepareSpec {
   std::vector<PrepareSource> validation;  // may be empty
   // Text of a tokenizer.json. Empty: one is trained on the train sources.
   std::string tokenizer_json;
-  int64_t vocab_size = 4096;  // of a trained tokenizer, special tokens included
+  // Of a trained tokenizer: its kind (bpe | wordpiece | unigram), its entries, special ones
+  // included, and whether there is a mask token among them (wordpiece has one in any case).
+  std::string tokenizer_type = "bpe";
+  int64_t vocab_size = 4096;
+  bool with_mask_token = false;
   // Which token ends documents. Empty: <|endoftext|>, or the first of the well-known ones the
   // tokenizer has (kEndOfTextNames in prepare.cc).
   std::string end_of_text;

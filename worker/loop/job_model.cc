@@ -25,8 +25,10 @@ StatusOr<ModelConfig> ModelOfJob(const JobSpec& spec, int64_t vocab_size, int32_
   } else {
     json["vocab_size"] = vocab_size;
   }
-  json["bos_token_id"] = end_of_text;
-  json["eos_token_id"] = end_of_text;
+  if (spec.objective != "masked") {
+    json["bos_token_id"] = end_of_text;
+    json["eos_token_id"] = end_of_text;
+  }
   StatusOr<ModelConfig> config = ModelConfigFromJson(json);
   if (!config.ok()) return WithField(Annotate(config.status(), "model.config"), "model.config");
   if (config->max_positions < spec.train.max_length) {

@@ -17,7 +17,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // Grows when the same inputs are prepared in another way.
-constexpr int kPrepareVersion = 1;
+constexpr int kPrepareVersion = 2;
 // Bounds what one shard takes in memory while it is put into the BlobStore (4 bytes a token).
 constexpr int64_t kShardTokens = int64_t{1} << 25;
 
@@ -111,7 +111,11 @@ Status Make(const RankContext& context, const std::string& key) {
   ASSIGN_OR_RETURN(spec.train, OpenSources(context, context.spec.data.train));
   ASSIGN_OR_RETURN(spec.validation, OpenSources(context, context.spec.data.validation));
   spec.tokenizer_json = context.tokenizer_json;
-  if (context.spec.tokenizer.train) spec.vocab_size = context.spec.tokenizer.train->vocab_size;
+  if (const auto& train = context.spec.tokenizer.train) {
+    spec.tokenizer_type = train->type;
+    spec.vocab_size = train->vocab_size;
+    spec.with_mask_token = context.spec.objective == "masked";
+  }
   spec.folder = context.work_dir / "prepare";
   spec.shard_tokens = kShardTokens;
   spec.on_progress = [&](const PrepareProgress& progress) -> Status {
@@ -159,6 +163,8 @@ std::string PreparedDigest(const JobSpec& spec, const std::string& tokenizer_jso
                  {"validation", SourcesJson(spec.data.validation)}};
   if (tokenizer_json.empty() && spec.tokenizer.train) {
     inputs["vocab_size"] = spec.tokenizer.train->vocab_size;
+    inputs["tokenizer_type"] = spec.tokenizer.train->type;
+    inputs["mask_token"] = spec.objective == "masked";
   } else {
     inputs["tokenizer_sha256"] = Sha256(tokenizer_json);
   }

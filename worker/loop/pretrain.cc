@@ -15,6 +15,7 @@
 #include "worker/loop/checkpoints.h"
 #include "worker/loop/evaluate.h"
 #include "worker/loop/job_model.h"
+#include "worker/loop/job_tokens.h"
 #include "worker/loop/join_peers.h"
 #include "worker/loop/memory_log.h"
 #include "worker/loop/outcome.h"
@@ -69,6 +70,7 @@ class Pretraining {
   Status CountSkip(const StepReport& report);
   Status LogStep(const StepReport& report, absl::Duration took);
   Status EvaluateNow();
+  Status OpenData();
   Status Resume();
   StatusOr<CheckpointContents> Contents();
   // Rank 0 begins to write one of this step, beside the steps that follow.
@@ -80,6 +82,7 @@ class Pretraining {
   StatusOr<link::Outcome> StopHere();
   Status Beat();
   bool first_rank() const { return context_.rank == 0; }
+  const Masking* masking() const { return masking_.has_value() ? &*masking_ : nullptr; }
   bool Due(int64_t every) const { return every > 0 && progress_.step % every == 0; }
   TrainingState State() const;
 
@@ -91,6 +94,7 @@ class Pretraining {
 
   Precision precision_ = Precision::kFloat32;
   std::unique_ptr<Engine> engine_;
+  std::optional<Masking> masking_;  // of objective masked
   std::optional<Loader> loader_;
   std::optional<EvaluationRows> validation_;
   Schedule schedule_;
@@ -98,6 +102,7 @@ class Pretraining {
   Progress progress_;
   bool has_stepped_ = false;
   int64_t resumed_step_ = -1;  // there is a checkpoint of it
+  std::string conclusion_;     // of the last evaluation
 
   StepClock step_clock_;
   std::optional<StepLog> step_log_;
@@ -115,6 +120,7 @@ StatusOr<StepReport> Pretraining::Step() {
 
   step_clock_.Enter(StepPhase::kData);
   report.targets = loader_->TargetsInStep(step);
+  report.places = loader_->places_per_step();
   ASSIGN_OR_RETURN(const CrossEntropy objective, CrossEntropy::Over(report.targets));
   ASSIGN_OR_RETURN(
       const std::vector<Batch> micro_batches,
@@ -177,7 +183,8 @@ StatusOr<link::Outcome> Pretraining::Steps() {
   RETURN_IF_ERROR(
       CompareReplicas(*engine_, collective_, context_.collective_timeout, progress_.step));
   RETURN_IF_ERROR(CheckpointForGood());
-  return Succeeded(fmt::format("all {} steps are done", progress_.step));
+  return Succeeded(fmt::format("all {} steps are done{}{}", progress_.step,
+                               conclusion_.empty() ? "" : "; ", conclusion_));
 }
 
 Status Pretraining::SumOverRanks(StepSums& sums) {
@@ -238,16 +245,17 @@ Status Pretraining::LogStep(const StepReport& report, absl::Duration took) {
 Status Pretraining::EvaluateNow() {
   if (!validation_.has_value()) return OkStatus();
   link_.SetPhase(Phase::kEvaluating);
-  ASSIGN_OR_RETURN(const Evaluation evaluation,
-                   Evaluate(*engine_, *validation_, spec_.train.micro_batch_size, collective_,
-                            context_.collective_timeout, [this] { return Beat(); }));
+  const bool last = progress_.step == spec_.train.max_steps;
+  ASSIGN_OR_RETURN(const EvaluationReport report,
+                   EvaluateAndReport(*engine_, *validation_, last,
+                                     {.micro_batch_rows = spec_.train.micro_batch_size,
+                                      .collective = collective_,
+                                      .timeout = context_.collective_timeout,
+                                      .beat = [this] { return Beat(); }}));
+  conclusion_ = report.conclusion;
   if (!first_rank()) return OkStatus();
-  link_.Metrics(progress_.step, {{"eval_loss", evaluation.loss},
-                                 {"eval_perplexity", evaluation.perplexity},
-                                 {"eval_bits_per_byte", evaluation.bits_per_byte},
-                                 {"eval_mean_token_accuracy", evaluation.token_accuracy}});
-  spdlog::info("step={} eval_loss={:.6f} eval_perplexity={:.3f} eval_bits_per_byte={:.4f}",
-               progress_.step, evaluation.loss, evaluation.perplexity, evaluation.bits_per_byte);
+  link_.Metrics(progress_.step, report.metrics);
+  spdlog::info("step={} {}", progress_.step, report.line);
   return OkStatus();
 }
 
@@ -268,9 +276,8 @@ TrainingState Pretraining::State() const {
 }
 
 StatusOr<CheckpointContents> Pretraining::Contents() {
-  ASSIGN_OR_RETURN(const std::string end_of_text, data_.tokenizer->IdToToken(data_.end_of_text));
+  ASSIGN_OR_RETURN(TokenizerContents tokenizer, TokenizerOfCheckpoint(spec_, data_, masking()));
   ASSIGN_OR_RETURN(const std::vector<ParameterView> parameters, engine_->Parameters());
-  const SpecialToken ends_documents{.text = end_of_text, .id = data_.end_of_text};
   return CheckpointContents{
       .state = State(),
       .engine = kPolicy,
@@ -278,11 +285,8 @@ StatusOr<CheckpointContents> Pretraining::Contents() {
       .weight_format =
           precision_ == Precision::kBfloat16 ? WeightFormat::kBfloat16 : WeightFormat::kFloat32,
       .model_config = ModelConfigToJson(engine_->config()),
-      .tokenizer = {.tokenizer_json = data_.tokenizer->json(),
-                    .bos = ends_documents,
-                    .eos = ends_documents,
-                    .pad = ends_documents,
-                    .max_length = spec_.train.max_length},
+      .tokenizer = std::move(tokenizer),
+      .masked = masking_.has_value(),
       .data_description = fmt::format("Pretrained on {} tokens of text from {} source(s).",
                                       loader_->tokens_per_epoch(), loader_->sources())};
 }
@@ -338,21 +342,27 @@ Status Pretraining::Open() {
   ASSIGN_OR_RETURN(update_options_, UpdateOptionsOf(spec_.train));
   update_options_.timeout = context_.collective_timeout;
 
-  ASSIGN_OR_RETURN(
-      loader_, Loader::Create(data_.train, {.seed = static_cast<uint64_t>(spec_.train.seed),
-                                            .max_length = spec_.train.max_length,
-                                            .global_batch_size = spec_.train.global_batch_size}));
-  step_log_.emplace(loader_->tokens_per_epoch());
-  if (!data_.validation.empty()) {
-    ASSIGN_OR_RETURN(validation_, EvaluationRows::Create(data_.validation, spec_.train.max_length,
-                                                         spec_.evaluation.max_rows));
-  }
+  RETURN_IF_ERROR(OpenData());
   ASSIGN_OR_RETURN(JobEngine made, CreateJobEngine(context_, data_));
   engine_ = std::move(made.engine);
   precision_ = made.precision;
   ASSIGN_OR_RETURN(const std::vector<ParameterView> parameters, engine_->Parameters());
   writer_.Prepare(parameters);
   return Resume();
+}
+
+Status Pretraining::OpenData() {
+  ASSIGN_OR_RETURN(masking_, MaskingOfJob(spec_, *data_.tokenizer));
+  ASSIGN_OR_RETURN(loader_,
+                   Loader::Create(data_.train, {.seed = static_cast<uint64_t>(spec_.train.seed),
+                                                .max_length = spec_.train.max_length,
+                                                .global_batch_size = spec_.train.global_batch_size,
+                                                .masking = masking()}));
+  step_log_.emplace(loader_->places_per_epoch());
+  if (data_.validation.empty()) return OkStatus();
+  ASSIGN_OR_RETURN(validation_, EvaluationRows::Create(data_.validation, spec_.train.max_length,
+                                                       spec_.evaluation.max_rows, masking()));
+  return OkStatus();
 }
 
 Status Pretraining::Resume() {

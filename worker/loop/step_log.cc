@@ -22,18 +22,18 @@ int64_t StepSums::first_rank_not_finite() const {
 void StepLog::Tell(RankLink& link, const StepReport& report, StepClock& step_clock) {
   const double steps = static_cast<double>(std::max<int64_t>(1, std::exchange(steps_, 0)));
   const double seconds = absl::ToDoubleSeconds(std::exchange(time_, absl::ZeroDuration())) / steps;
-  const auto targets = static_cast<double>(report.targets);
-  const double tokens_total = targets * static_cast<double>(report.step);
-  const double tokens_per_second = targets / std::max(seconds, 1e-9);
+  const auto places = static_cast<double>(report.places);
+  const double tokens_total = places * static_cast<double>(report.step);
+  const double tokens_per_second = places / std::max(seconds, 1e-9);
   std::vector<std::pair<std::string, double>> points = {
       {"loss", report.sums.loss()},
       {"learning_rate", report.learning_rate},
       {"grad_norm", report.update.grad_norm},
-      {"mean_token_accuracy", report.sums.matches / targets},
+      {"mean_token_accuracy", report.sums.matches / static_cast<double>(report.targets)},
       {"tokens_per_second", tokens_per_second},
       {"tokens_total", tokens_total},
       {"step_seconds", seconds},
-      {"epoch", tokens_total / static_cast<double>(tokens_per_epoch_)}};
+      {"epoch", tokens_total / static_cast<double>(places_per_epoch_)}};
   const auto phases = step_clock.Take();
   for (size_t i = 0; i < kStepPhases; ++i) {
     points.emplace_back(fmt::format("step_phase_seconds/{}", kStepPhaseNames[i]),

@@ -27,14 +27,15 @@ struct StepReport {
   StepSums sums;
   UpdateReport update;
   double learning_rate = 0;
-  int64_t targets = 0;  // over all ranks
+  int64_t targets = 0;  // over all ranks: tokens that the loss is the mean of
+  int64_t places = 0;   // over all ranks: tokens read
 };
 
 // Averages times over the steps since it last spoke. Losses are each step's own.
 class StepLog {
  public:
-  // Tokens of one pass over the data, for the metric "epoch".
-  explicit StepLog(int64_t tokens_per_epoch) : tokens_per_epoch_(tokens_per_epoch) {}
+  // Places of one pass over the data, for the metric "epoch".
+  explicit StepLog(int64_t places_per_epoch) : places_per_epoch_(places_per_epoch) {}
   void Add(absl::Duration step_took) {
     time_ += step_took;
     ++steps_;
@@ -43,7 +44,7 @@ class StepLog {
   void Tell(RankLink& link, const StepReport& report, StepClock& step_clock);
 
  private:
-  int64_t tokens_per_epoch_;
+  int64_t places_per_epoch_;
   absl::Duration time_ = absl::ZeroDuration();
   int64_t steps_ = 0;
 };
