@@ -207,7 +207,11 @@ StatusOr<GgufValue> HeaderParser::ReadValue() {
       break;
     }
     case GgufValueType::kString: {
-      ASSIGN_OR_RETURN(value.value, cursor_.Text(kTextBytesMax));
+      ASSIGN_OR_RETURN(std::string text, cursor_.Text(kTextBytesMax));
+      if (const size_t bad = FindInvalidUtf8(text); bad != std::string_view::npos) {
+        return DataLoss("the text is not UTF-8 at its byte {}", bad);
+      }
+      value.value = std::move(text);
       break;
     }
     case GgufValueType::kList: {

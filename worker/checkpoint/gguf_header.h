@@ -5,7 +5,8 @@
 //   bytes
 //     that are left, before any memory is taken for it;
 //   * at most 65,536 keys and tensors, 2^22 elements in all lists together, lists 4 deep;
-//   * keys and names are UTF-8 of at most 65,535 and 255 bytes and occur once; types are known;
+//   * keys and names are UTF-8 of at most 65,535 and 255 bytes and occur once; types are known; a
+//     text that stands by itself is UTF-8 (the tokens of a list need not be);
 //     a bool is 0 or 1;
 //   * general.alignment is a power of two from 8 to 2^20;
 //   * a tensor has at most 4 dims, none of them 0, whose product is checked; its rows are whole

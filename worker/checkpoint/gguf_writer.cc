@@ -97,7 +97,8 @@ StatusOr<std::string> HeadOf(const GgufWriter::Keys& keys,
       return InvalidArgument("the key {:?} is empty or given twice", key);
     PutText(key, &head);
     Put(static_cast<uint32_t>(value.type), &head);
-    std::visit([&](const auto& item) { PutItem(value.type, item, &head); }, value.value);
+    std::visit([&, type = value.type](const auto& item) { PutItem(type, item, &head); },
+               value.value);
   }
   seen.clear();
   int64_t offset = 0;
