@@ -1,4 +1,4 @@
-/* The C face of the Rust crate in this folder. Only tokenizer.cc includes it.
+/* The C face of the Rust crate in this folder. Only this folder's .cc files include it.
  *
  * Every function that can fail returns a TyCode and, unless that is TY_OK, fills *error with a
  * message the caller frees. Nothing unwinds through it: a panic in Rust is TY_INTERNAL. Handles may
@@ -15,11 +15,13 @@ extern "C" {
 #endif
 
 typedef int32_t TyCode;
-enum { TY_OK = 0, TY_INVALID = 1, TY_INTERNAL = 2 };
+/* TY_LIMIT: a bound was reached. TY_PRECONDITION: right, but not to be had from this object. */
+enum { TY_OK = 0, TY_INVALID = 1, TY_INTERNAL = 2, TY_LIMIT = 3, TY_PRECONDITION = 4 };
 
 typedef struct TyTokenizer TyTokenizer;
 typedef struct TyTrainer TyTrainer;
 typedef struct TyStream TyStream;
+typedef struct TyTemplate TyTemplate;
 
 typedef struct { const uint8_t* data; size_t size; } TySlice; /* borrowed from the caller */
 typedef struct { uint8_t* data; size_t size; } TyBytes;       /* owned: ty_bytes_free */
@@ -71,6 +73,23 @@ TyStream* ty_stream_new(const TyTokenizer* tokenizer, uint32_t flags);
 void ty_stream_free(TyStream* stream);
 TyCode ty_stream_step(TyStream* stream, uint32_t id, TyBytes* out, TyBytes* error);
 TyCode ty_stream_finish(TyStream* stream, TyBytes* out, TyBytes* error);
+
+/* Chat templates. TY_LIMIT for a template larger, longer at work or writing more than this. */
+typedef struct { size_t source_bytes; uint64_t steps; size_t output_bytes; } TyTemplateLimits;
+TyCode ty_template_compile(TySlice source, TyTemplateLimits limits, TyTemplate** out,
+                           TyBytes* error);
+void ty_template_free(TyTemplate* chat_template);
+/* 1 if it has {% generation %} blocks. */
+int32_t ty_template_marks_generation(const TyTemplate* chat_template);
+
+enum { TY_GENERATION_PROMPT = 1, TY_SPANS = 2 };
+/* JSON: messages an array of objects, tools an array or empty, variables an object or empty.
+ * now: seconds since 1970-01-01 00:00 on the wall clock that strftime_now reads, or null.
+ * spans: [begin, end) bytes of the text that the assistant wrote, two numbers each, if TY_SPANS;
+ * TY_PRECONDITION if the template does not mark them and its text does not tell them. */
+TyCode ty_template_render(const TyTemplate* chat_template, TySlice messages, TySlice tools,
+                          TySlice variables, const int64_t* now, uint32_t flags, TyBytes* text,
+                          TySizes* spans, TyBytes* error);
 
 #ifdef __cplusplus
 }

@@ -1,61 +1,22 @@
 #include "worker/text/tokenizer.h"
 
 #include <limits>
-#include <type_traits>
 #include <utility>
 
 #include "common/require.h"
-#include "worker/text/text_abi.h"
+#include "worker/text/abi_call.h"
 
 namespace trainyard::worker {
 namespace {
-
-void FreeArray(TyBytes bytes) { ty_bytes_free(bytes); }
-void FreeArray(TyIds ids) { ty_ids_free(ids); }
-void FreeArray(TySizes sizes) { ty_sizes_free(sizes); }
-
-// An array the crate gave out.
-template <class Array>
-struct Owned {
-  Array array = {nullptr, 0};
-  Owned() = default;
-  Owned(const Owned&) = delete;
-  Owned& operator=(const Owned&) = delete;
-  ~Owned() { FreeArray(array); }
-  auto begin() const { return array.data; }
-  auto end() const { return array.data + array.size; }
-  std::string text() const {
-    return std::string(reinterpret_cast<const char*>(array.data), array.size);
-  }
-};
-
-TySlice SliceOf(std::string_view text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
-
-std::vector<TySlice> SlicesOf(std::span<const std::string_view> texts) {
-  std::vector<TySlice> slices;
-  slices.reserve(texts.size());
-  for (const std::string_view text : texts) slices.push_back(SliceOf(text));
-  return slices;
-}
 
 uint32_t FlagsOf(const EncodeOptions& options) {
   return (options.add_special_tokens ? TY_ADD_SPECIAL : 0) |
          (options.parse_special_tokens ? TY_PARSE_SPECIAL : 0);
 }
 
-Status StatusOfCode(TyCode code, const Owned<TyBytes>& error) {
-  if (code == TY_OK) return OkStatus();
-  if (code == TY_INVALID) return InvalidArgument("tokenizer: {}", error.text());
-  return Internal("tokenizer: {}", error.text());
-}
-
-// Calls a function of the crate whose last argument is the error.
 template <class Function, class... Args>
 Status Call(Function function, Args... args) {
-  Owned<TyBytes> error;
-  return StatusOfCode(function(args..., &error.array), error);
+  return CallCrate("tokenizer", function, args...);
 }
 
 Status CheckId(int32_t id) {
@@ -93,8 +54,8 @@ StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text,
 StatusOr<EncodedTexts> Tokenizer::EncodeAll(std::span<const std::string_view> texts,
                                             const EncodeOptions& options) const {
   const std::vector<TySlice> slices = SlicesOf(texts);
-  Owned<TyIds> ids;
-  Owned<TySizes> ends;
+  OwnedArray<TyIds> ids;
+  OwnedArray<TySizes> ends;
   RETURN_IF_ERROR(Call(ty_tokenizer_encode, handle_.get(), slices.data(), slices.size(),
                        FlagsOf(options), &ids.array, &ends.array));
   return EncodedTexts{{ids.begin(), ids.end()}, {ends.begin(), ends.end()}};
@@ -102,8 +63,8 @@ StatusOr<EncodedTexts> Tokenizer::EncodeAll(std::span<const std::string_view> te
 
 StatusOr<EncodedText> Tokenizer::EncodeWithRanges(std::string_view text,
                                                   const EncodeOptions& options) const {
-  Owned<TyIds> ids;
-  Owned<TySizes> offsets;
+  OwnedArray<TyIds> ids;
+  OwnedArray<TySizes> offsets;
   RETURN_IF_ERROR(Call(ty_tokenizer_encode_offsets, handle_.get(), SliceOf(text), FlagsOf(options),
                        &ids.array, &offsets.array));
   REQUIRE(offsets.array.size == 2 * ids.array.size);
@@ -117,7 +78,7 @@ StatusOr<EncodedText> Tokenizer::EncodeWithRanges(std::string_view text,
 StatusOr<std::string> Tokenizer::Decode(std::span<const int32_t> ids,
                                         bool skip_special_tokens) const {
   for (const int32_t id : ids) RETURN_IF_ERROR(CheckId(id));
-  Owned<TyBytes> text;
+  OwnedArray<TyBytes> text;
   RETURN_IF_ERROR(Call(ty_tokenizer_decode, handle_.get(),
                        reinterpret_cast<const uint32_t*>(ids.data()), ids.size(),
                        skip_special_tokens ? uint32_t{TY_SKIP_SPECIAL} : 0u, &text.array));
@@ -137,14 +98,14 @@ std::optional<int32_t> Tokenizer::TokenToId(std::string_view token) const {
 
 StatusOr<std::string> Tokenizer::IdToToken(int32_t id) const {
   RETURN_IF_ERROR(CheckId(id));
-  Owned<TyBytes> token;
+  OwnedArray<TyBytes> token;
   RETURN_IF_ERROR(
       Call(ty_tokenizer_id_to_token, handle_.get(), static_cast<uint32_t>(id), &token.array));
   return token.text();
 }
 
 StatusOr<std::vector<uint32_t>> Tokenizer::TokenSizes() const {
-  Owned<TyIds> sizes;
+  OwnedArray<TyIds> sizes;
   RETURN_IF_ERROR(Call(ty_tokenizer_token_sizes, handle_.get(), &sizes.array));
   return std::vector<uint32_t>(sizes.begin(), sizes.end());
 }
@@ -153,13 +114,13 @@ DecodeStream::DecodeStream(TyStream* stream) : stream_(stream) { REQUIRE(stream 
 
 StatusOr<std::string> DecodeStream::Step(int32_t id) {
   RETURN_IF_ERROR(CheckId(id));
-  Owned<TyBytes> text;
+  OwnedArray<TyBytes> text;
   RETURN_IF_ERROR(Call(ty_stream_step, stream_.get(), static_cast<uint32_t>(id), &text.array));
   return text.text();
 }
 
 StatusOr<std::string> DecodeStream::Finish() {
-  Owned<TyBytes> text;
+  OwnedArray<TyBytes> text;
   RETURN_IF_ERROR(Call(ty_stream_finish, stream_.get(), &text.array));
   return text.text();
 }
@@ -183,7 +144,7 @@ StatusOr<Tokenizer> TokenizerTrainer::Finish(const TokenizerTrainingOptions& opt
                        static_cast<uint64_t>(options.min_frequency), slices.data(), slices.size(),
                        &tokenizer));
   Tokenizer::Handle handle(tokenizer);
-  Owned<TyBytes> json;
+  OwnedArray<TyBytes> json;
   RETURN_IF_ERROR(Call(ty_tokenizer_json, handle.get(), &json.array));
   return Tokenizer(std::move(handle), json.text());
 }

@@ -1,11 +1,16 @@
 //! What crosses the C boundary (text_abi.h): slices, owned arrays, error codes, caught panics.
 
+use std::any::Any;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 pub type Code = i32;
 pub const OK: Code = 0;
 pub const INVALID: Code = 1;
 pub const INTERNAL: Code = 2;
+/// A bound was reached: steps, bytes, depth.
+pub const LIMIT: Code = 3;
+/// The call is right and cannot be answered for this object.
+pub const PRECONDITION: Code = 4;
 
 /// An error on its way to the caller. `invalid` is the caller's doing, `internal` a library's.
 pub struct Failure {
@@ -81,19 +86,22 @@ impl<T> Owned<T> {
 
 pub type Bytes = Owned<u8>;
 
+pub fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    let what = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown");
+    internal(format!("the text library panicked: {what}"))
+}
+
 /// Runs `body`; an error or a panic becomes a code and a message in `*error`.
 ///
 /// # Safety
 /// `error` can be written to.
 pub unsafe fn guard(error: *mut Bytes, body: impl FnOnce() -> Outcome<()>) -> Code {
-    let outcome = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
-        let what = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("unknown");
-        Err(internal(format!("the text library panicked: {what}")))
-    });
+    let outcome =
+        catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| Err(panicked(&*panic)));
     match outcome {
         Ok(()) => OK,
         Err(failure) => {
@@ -106,4 +114,11 @@ pub unsafe fn guard(error: *mut Bytes, body: impl FnOnce() -> Outcome<()>) -> Co
 /// The same for functions without an error channel.
 pub fn quiet<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(otherwise)
+}
+
+/// Frees what Box::into_raw gave out, once.
+pub fn free<T>(pointer: *mut T) {
+    if !pointer.is_null() {
+        drop(unsafe { Box::from_raw(pointer) });
+    }
 }

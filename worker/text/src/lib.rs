@@ -1,11 +1,24 @@
 //! Text to tokens and back for the trainer: Hugging Face `tokenizers` behind the C ABI of
-//! text_abi.h, which says what each function promises.
+//! text_abi.h, which says what each function promises. Chat templates: chat_abi.rs.
 
 mod abi;
+mod ast_copy;
+mod chat;
+mod chat_abi;
+mod generation;
+mod moment;
+mod names;
+mod program;
+mod python;
+mod sized;
+mod source;
 mod stream;
+mod tojson;
 mod vocabulary;
 
-use abi::{array, guard, internal, invalid, quiet, texts, Bytes, Code, Outcome, Owned, Slice};
+use abi::{
+    array, free, guard, internal, invalid, quiet, texts, Bytes, Code, Outcome, Owned, Slice,
+};
 use std::ptr::null_mut;
 use std::sync::Arc;
 use stream::Stream;
@@ -323,12 +336,5 @@ fn check_ids(tokenizer: &Tokenizer, ids: &[u32]) -> Outcome<()> {
             tokenizer.get_vocab_size(true)
         ))),
         None => Ok(()),
-    }
-}
-
-fn free<T>(pointer: *mut T) {
-    if !pointer.is_null() {
-        // Each pointer given out came from Box::into_raw and is given back once.
-        drop(unsafe { Box::from_raw(pointer) });
     }
 }
