@@ -37,6 +37,7 @@ int Fail(const Status& status) {
   std::fprintf(stderr, "trainyard-trainer: %s\n", MessageOf(status).c_str());
   if (absl::IsInvalidArgument(status)) return kUsage;
   if (absl::IsNotFound(status)) return kNotFound;
+  if (absl::IsAborted(status)) return kStopped;
   return kFailed;
 }
 
@@ -65,6 +66,7 @@ struct Words {
   PaceOptions pace;
   TokenizerTrainOptions train;
   DataCheckOptions check;
+  ImportOptions import;
   std::filesystem::path tokenizer, model;
   std::string text;
   std::vector<int32_t> ids;
@@ -166,12 +168,22 @@ void AddTextTools(CLI::App& tool, Words& w, Run* run) {
   check->add_option("files", w.check.files, "paths or globs")->required();
   check->add_option("--format", w.check.format, "auto, text or jsonl");
   check->add_option("--text-field", w.check.text_field);
+}
 
-  CLI::App* model = Command(tool, "model", "look at models", "tool model inspect model/", run, {});
+void AddModelTools(CLI::App& tool, Words& w, Run* run) {
+  CLI::App* model =
+      Command(tool, "model", "take models in, look at them", "tool model inspect model/", run, {});
   CLI::App* inspect =
       Command(*model, "inspect", "family, shape, tensors, state", "tool model inspect model/", run,
               [&w] { return Fail(InspectModel(w.model)); });
-  inspect->add_option("folder", w.model)->required();
+  inspect->add_option("model", w.model, "a Hugging Face folder or a .gguf file")->required();
+  CLI::App* import = Command(*model, "import", "any model into a Hugging Face folder",
+                             "tool model import smollm2.gguf smollm2/", run,
+                             [&w] { return Fail(ImportModel(w.import)); });
+  import->add_option("source", w.import.source, "a Hugging Face folder or a .gguf file")
+      ->required();
+  import->add_option("destination", w.import.destination, "folder to make")->required();
+  import->add_option("--type", w.import.type, "f32, bf16 or f16; else as stored");
 }
 
 int Main(int argc, char** argv) {
@@ -187,6 +199,7 @@ int Main(int argc, char** argv) {
   AddGenerate(*tool, words, &run);
   AddPace(*tool, words, &run);
   AddTextTools(*tool, words, &run);
+  AddModelTools(*tool, words, &run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

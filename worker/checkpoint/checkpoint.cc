@@ -219,23 +219,12 @@ StatusOr<WrittenCheckpoint> WriteCheckpoint(const std::filesystem::path& folder,
 
 Status ReadWeights(const std::filesystem::path& model, std::span<const ParameterView> parameters) {
   ASSIGN_OR_RETURN(const ModelSource source, ModelSource::Open(model));
-  std::set<std::string_view> used;
-  for (const ParameterView& view : parameters) {
-    const SourceTensor* tensor = source.Find(view.name);
-    if (tensor == nullptr)
-      return InvalidArgument("{} has no tensor {:?}", model.string(), view.name);
-    if (tensor->shape != view.shape)
-      return InvalidArgument("{}: tensor {:?} has shape [{}], the model needs [{}]", model.string(),
-                             view.name, fmt::join(tensor->shape, ", "),
-                             fmt::join(view.shape, ", "));
-    RETURN_IF_ERROR(
-        source.ReadFloats(*tensor, 0, std::span(view.master, static_cast<size_t>(view.count))));
-    used.insert(view.name);
-  }
-  for (const SourceTensor& tensor : source.tensors())
-    if (tensor.is_trained && !used.contains(tensor.name))
-      return InvalidArgument("{} has a tensor {:?} that the model has not", model.string(),
-                             tensor.name);
+  std::vector<NamedShape> wanted;
+  for (const ParameterView& view : parameters) wanted.push_back({view.name, view.shape});
+  RETURN_IF_ERROR(source.MatchTensors(wanted));
+  for (const ParameterView& view : parameters)
+    RETURN_IF_ERROR(source.ReadFloats(*source.Find(view.name), 0,
+                                      std::span(view.master, static_cast<size_t>(view.count))));
   return OkStatus();
 }
 

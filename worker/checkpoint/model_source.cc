@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <set>
 
 #include "common/files.h"
 #include "common/require.h"
@@ -106,6 +107,24 @@ const std::vector<SourceTensor>& ModelSource::tensors() const {
 const SourceTensor* ModelSource::Find(std::string_view name) const {
   const auto found = index_.find(name);
   return found == index_.end() ? nullptr : &tensors()[found->second];
+}
+
+Status ModelSource::MatchTensors(std::span<const NamedShape> wanted) const {
+  std::set<std::string_view> names;
+  for (const NamedShape& one : wanted) {
+    const SourceTensor* tensor = Find(one.name);
+    if (tensor == nullptr)
+      return InvalidArgument("{} has no tensor {:?}", path_.string(), one.name);
+    if (tensor->shape != one.shape)
+      return InvalidArgument("{}: tensor {:?} has shape [{}], the model needs [{}]", path_.string(),
+                             one.name, fmt::join(tensor->shape, ", "), fmt::join(one.shape, ", "));
+    names.insert(one.name);
+  }
+  for (const SourceTensor& tensor : tensors())
+    if (tensor.is_trained && !names.contains(tensor.name))
+      return InvalidArgument("{} has a tensor {:?} that the model has not", path_.string(),
+                             tensor.name);
+  return OkStatus();
 }
 
 const GgufFile* ModelSource::gguf() const {

@@ -21,6 +21,11 @@
 
 namespace trainyard::worker {
 
+struct NamedShape {
+  std::string name;
+  std::vector<int64_t> shape;
+};
+
 class ModelSource {
  public:
   // Checks the whole head of every file and its index, no values. NotFound, DataLoss or
@@ -35,6 +40,11 @@ class ModelSource {
   const std::vector<SourceTensor>& tensors() const;
   // Null when the model has no such tensor.
   const SourceTensor* Find(std::string_view name) const;
+
+  // OK when the model has exactly the tensors of `wanted`, and perhaps those of heads that our
+  // models do not have. InvalidArgument naming the tensor that is missing, extra or of another
+  // shape.
+  Status MatchTensors(std::span<const NamedShape> wanted) const;
 
   // Null for a folder.
   const GgufFile* gguf() const;

@@ -1,11 +1,13 @@
 // tool model inspect.
 #include <cstdio>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "common/checkpoint_manifest.h"
 #include "common/files.h"
-#include "worker/checkpoint/safetensors.h"
-#include "worker/model/config.h"
+#include "worker/checkpoint/model_source.h"
+#include "worker/text/tokenizer.h"
+#include "worker/tool/model_text.h"
 #include "worker/tool/tools.h"
 
 namespace trainyard::worker {
@@ -13,23 +15,47 @@ namespace {
 
 void Say(const std::string& line) { std::printf("%s\n", line.c_str()); }
 
-Status InspectConfig(const std::filesystem::path& folder) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(folder / "config.json"));
-  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) {
-    return InvalidArgument("{}: not valid JSON", (folder / "config.json").string());
-  }
-  ASSIGN_OR_RETURN(const ModelConfig config, ModelConfigFromJson(json));
+void SayConfig(const ModelConfig& config) {
   Say(fmt::format(
       "model_type {}\nparameters {}\nlayers {}\nhidden_size {}\nheads {}\n"
       "kv_heads {}\nvocab_size {}\nmax_positions {}\ntied_embeddings {}",
       config.model_type, config.parameter_count(), config.layers, config.hidden_size, config.heads,
       config.kv_heads, config.vocab_size, config.max_positions, config.tie_embeddings));
+}
+
+// "types BF16 270, F32 61": how many tensors are stored how.
+void SayTypes(const ModelSource& source) {
+  std::map<std::string_view, int64_t> counts;
+  for (const SourceTensor& tensor : source.tensors()) ++counts[tensor.stored];
+  std::string text;
+  for (const auto& [type, count] : counts)
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", type, count);
+  Say("types " + text);
+}
+
+Status SayText(const ModelSource& source) {
+  ASSIGN_OR_RETURN(const std::vector<SmallFile> files, ReadModelText(source));
+  const std::string* json = FindFile(files, "tokenizer.json");
+  if (json == nullptr) {
+    Say("tokenizer none");
+  } else {
+    const StatusOr<Tokenizer> tokenizer = Tokenizer::Load(*json);
+    if (!tokenizer.ok()) return Annotate(tokenizer.status(), "tokenizer.json");
+    Say(fmt::format("tokenizer {} ids", tokenizer->vocab_size()));
+  }
+  const std::string* config = FindFile(files, "tokenizer_config.json");
+  const std::string* jinja = FindFile(files, "chat_template.jinja");
+  const auto old =
+      config == nullptr ? nlohmann::json() : nlohmann::json::parse(*config, nullptr, false);
+  const bool has_old = old.is_object() && old.contains("chat_template");
+  Say(fmt::format("chat_template {}", jinja != nullptr ? "chat_template.jinja"
+                                      : has_old        ? "tokenizer_config.json"
+                                                       : "none"));
   return OkStatus();
 }
 
 // A checkpoint of ours: what wrote it, and whether it is whole.
-Status InspectCheckpoint(const std::filesystem::path& folder) {
+Status SayCheckpoint(const std::filesystem::path& folder) {
   ASSIGN_OR_RETURN(const std::string digest, Sha256OfFile(folder / CheckpointManifest::kPath));
   ASSIGN_OR_RETURN(const CheckpointManifest manifest, VerifyCheckpoint(folder, digest));
   Say(fmt::format("job {}\nstep {}\nattempt {}\nfiles {}\nbytes {}\nmanifest_digest {}",
@@ -40,15 +66,19 @@ Status InspectCheckpoint(const std::filesystem::path& folder) {
 
 }  // namespace
 
-Status InspectModel(const std::filesystem::path& folder) {
-  RETURN_IF_ERROR(InspectConfig(folder));
-  const Status checkpoint = InspectCheckpoint(folder);
-  if (!checkpoint.ok() && !absl::IsNotFound(checkpoint)) return checkpoint;
-  ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(folder / "model.safetensors"));
-  for (const TensorEntry& tensor : file.tensors()) {
-    Say(fmt::format("tensor {} {} [{}]", tensor.name, NameOf(tensor.type),
-                    fmt::join(tensor.shape, ", ")));
+Status InspectModel(const std::filesystem::path& model) {
+  ASSIGN_OR_RETURN(const ModelSource source, ModelSource::Open(model));
+  ASSIGN_OR_RETURN(const ModelConfig config, CheckModel(source));
+  SayConfig(config);
+  SayTypes(source);
+  RETURN_IF_ERROR(SayText(source));
+  if (source.gguf() == nullptr) {
+    const Status checkpoint = SayCheckpoint(model);
+    if (!checkpoint.ok() && !absl::IsNotFound(checkpoint)) return checkpoint;
   }
+  for (const SourceTensor& tensor : source.tensors())
+    Say(fmt::format("tensor {} {} [{}]", tensor.name, tensor.stored,
+                    fmt::join(tensor.shape, ", ")));
   return OkStatus();
 }
 

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "common/status.h"
+#include "worker/checkpoint/model_source.h"
+#include "worker/model/config.h"
 
 namespace trainyard::worker {
 
@@ -47,8 +49,22 @@ struct DataCheckOptions {
 };
 Status CheckData(const DataCheckOptions& options);
 
-// Family, shape, tensors, and of a checkpoint its state and whether every byte is as written.
-Status InspectModel(const std::filesystem::path& folder);
+// Of any model that ModelSource opens: family, shape, types, tokenizer, chat template, tensors, and
+// of a checkpoint its state and whether every byte is as written.
+Status InspectModel(const std::filesystem::path& model);
+
+struct ImportOptions {
+  std::filesystem::path source;       // a Hugging Face folder or a .gguf file
+  std::filesystem::path destination;  // a folder that does not exist yet
+  std::string type;                   // f32, bf16 or f16; empty: as stored, quantised ones as f32
+};
+// Writes a Hugging Face folder that transformers and the trainer load. It appears whole or not at
+// all; SIGINT and SIGTERM end it with Aborted. The calling thread's mask blocks both from then on.
+Status ImportModel(const ImportOptions& options);
+
+// The config of a model whose tensors are those that its family needs. InvalidArgument naming the
+// key or tensor that does not fit.
+StatusOr<ModelConfig> CheckModel(const ModelSource& source);
 
 struct PaceOptions {
   std::filesystem::path config;  // config.json, with vocab_size

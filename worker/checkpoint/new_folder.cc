@@ -1,0 +1,52 @@
+#include "worker/checkpoint/new_folder.h"
+
+#include <system_error>
+#include <utility>
+
+#include "common/files.h"
+
+namespace trainyard::worker {
+
+StatusOr<NewFolder> NewFolder::Create(const std::filesystem::path& place) {
+  std::error_code error;
+  if (std::filesystem::exists(place, error) &&
+      !(std::filesystem::is_directory(place, error) && std::filesystem::is_empty(place, error)))
+    return AlreadyExists("{} exists; choose another place, or remove it", place.string());
+  std::filesystem::path whole = std::filesystem::absolute(place, error).lexically_normal();
+  if (!whole.has_filename()) whole = whole.parent_path();  // "model/"
+  std::filesystem::path path = whole;
+  path += ".part-" + RandomHex(4);
+  RETURN_IF_ERROR(MakeFolders(path));
+  return NewFolder(std::move(whole), std::move(path));
+}
+
+NewFolder::NewFolder(NewFolder&& other) noexcept
+    : place_(std::move(other.place_)), path_(std::exchange(other.path_, {})) {}
+
+NewFolder::~NewFolder() {
+  std::error_code ignored;  // what cannot be removed keeps a name that says what it is
+  if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+}
+
+Status NewFolder::Text(const std::string& name, std::string_view text) const {
+  ASSIGN_OR_RETURN(HashedFile file, HashedFile::Create(path_ / name));
+  RETURN_IF_ERROR(file.Write(text));
+  return file.Finish().status();
+}
+
+Status NewFolder::Json(const std::string& name, const nlohmann::ordered_json& document) const {
+  return Text(name, document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+Status NewFolder::Commit() {
+  RETURN_IF_ERROR(SyncPath(path_));
+  std::error_code error;
+  std::filesystem::rename(path_, place_, error);
+  if (error)
+    return AlreadyExists("cannot rename {} to {}: {}", path_.string(), place_.string(),
+                         error.message());
+  path_.clear();
+  return SyncPath(place_.parent_path());
+}
+
+}  // namespace trainyard::worker

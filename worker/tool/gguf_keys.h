@@ -1,0 +1,22 @@
+// A model's shape as the metadata of a GGUF file that llama.cpp reads.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+#include "worker/checkpoint/gguf_writer.h"
+#include "worker/model/config.h"
+
+namespace trainyard::worker {
+
+// general.architecture and the keys under its name. Unimplemented for a family that llama.cpp has
+// under no architecture that we write, and for a model that it would compute otherwise: a window over
+// other layers, another scale of the scores, another local rotary embedding.
+StatusOr<GgufWriter::Keys> GgufModelKeys(const ModelConfig& config);
+
+// What each frequency of the rotary embedding is divided by, for tensor "rope_freqs.weight"; empty
+// where the model is not stretched as Llama 3.1's.
+std::vector<float> GgufRopeFactors(const ModelConfig& config);
+
+}  // namespace trainyard::worker
