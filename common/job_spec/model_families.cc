@@ -17,7 +17,14 @@ const std::vector<ModelFamily>& ModelFamilies() {
   static const std::vector<ModelFamily> families = {
       {.model_type = "llama"},
       {.model_type = "gpt2"},
+      {.model_type = "mistral"},
+      {.model_type = "qwen2"},
+      {.model_type = "qwen3"},
+      {.model_type = "gemma2"},
+      {.model_type = "gemma3_text"},
       {.model_type = "bert", .sees_both_ways = true},
+      {.model_type = "roberta", .sees_both_ways = true},
+      {.model_type = "distilbert", .sees_both_ways = true},
   };
   return families;
 }

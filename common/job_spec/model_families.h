@@ -1,4 +1,5 @@
-// The model families by Hugging Face's model_type, as far as a job file can be judged by them.
+// The model families by Hugging Face's model_type, as far as a job file can be judged by them. The
+// trainer's own table is worker/model/family.cc; a test holds the two together.
 #pragma once
 
 #include <string>

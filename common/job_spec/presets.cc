@@ -45,6 +45,25 @@ Preset Gpt2(std::string name, std::string doc, int64_t layers, int64_t width, in
                      {"tie_word_embeddings", "true"}}};
 }
 
+// BERT (Devlin et al. 2018, arXiv:1810.04805) without dropout.
+Preset Bert(std::string name, std::string doc, int64_t layers, int64_t width, int64_t heads) {
+  return {.name = std::move(name),
+          .doc = std::move(doc),
+          .config = {{"model_type", "bert"},
+                     {"hidden_size", Text(width)},
+                     {"num_hidden_layers", Text(layers)},
+                     {"num_attention_heads", Text(heads)},
+                     {"intermediate_size", Text(4 * width)},
+                     {"max_position_embeddings", "512"},
+                     {"type_vocab_size", "2"},
+                     {"hidden_act", "gelu"},
+                     {"layer_norm_eps", "1e-12"},
+                     {"initializer_range", "0.02"},
+                     {"hidden_dropout_prob", "0.0"},
+                     {"attention_probs_dropout_prob", "0.0"},
+                     {"tie_word_embeddings", "true"}}};
+}
+
 }  // namespace
 
 const std::vector<Preset>& ModelPresets() {
@@ -56,6 +75,8 @@ const std::vector<Preset>& ModelPresets() {
       Gpt2("gpt2-nano", "4 layers, 128 wide", 4, 128, 4),
       Gpt2("gpt2", "12 layers, 768 wide: 124M weights", 12, 768, 12),
       Gpt2("gpt2-medium", "24 layers, 1024 wide: 355M weights", 24, 1024, 16),
+      Bert("bert-nano", "4 layers, 128 wide; for objective masked", 4, 128, 4),
+      Bert("bert-base", "12 layers, 768 wide: 110M weights; for objective masked", 12, 768, 12),
   };
   return presets;
 }
@@ -65,11 +86,6 @@ StatusOr<const Preset*> FindPreset(std::string_view name) {
   for (const Preset& preset : ModelPresets()) {
     if (preset.name == name) return &preset;
     names.push_back(preset.name);
-  }
-  if (name == "bert-nano" || name == "bert-base") {
-    return WithReason(Unimplemented("model preset {} is not built yet; built now: {}", name,
-                                    fmt::join(names, ", ")),
-                      "PRESET_NOT_BUILT");
   }
   const std::string near = NearestName(name, names);
   return InvalidArgument("no preset is called \"{}\"; {}", name,

@@ -19,8 +19,8 @@ struct Preset {
 
 const std::vector<Preset>& ModelPresets();
 
-// InvalidArgument with the nearest name when there is none; Unimplemented for presets that are
-// known but not built. The pointer lives as long as the program.
+// InvalidArgument with the nearest name when there is none. The pointer lives as long as the
+// program.
 StatusOr<const Preset*> FindPreset(std::string_view name);
 
 }  // namespace trainyard

@@ -24,10 +24,11 @@ double ConfigNumber(const nlohmann::ordered_json& config, std::initializer_list<
 // weights; once the logits and their gradient. The planner will know better.
 double ActivationBytesPerRow(const JobSpec& spec) {
   const nlohmann::ordered_json config = ModelConfigJson(spec);
-  const double width = ConfigNumber(config, {"hidden_size", "n_embd"}, 768);
-  const double layers = ConfigNumber(config, {"num_hidden_layers", "n_layer"}, 12);
-  const double heads = ConfigNumber(config, {"num_attention_heads", "n_head"}, 12);
-  const double inner = ConfigNumber(config, {"intermediate_size", "n_inner"}, 4 * width);
+  const double width = ConfigNumber(config, {"hidden_size", "n_embd", "dim"}, 768);
+  const double layers = ConfigNumber(config, {"num_hidden_layers", "n_layer", "n_layers"}, 12);
+  const double heads = ConfigNumber(config, {"num_attention_heads", "n_head", "n_heads"}, 12);
+  const double inner =
+      ConfigNumber(config, {"intermediate_size", "n_inner", "hidden_dim"}, 4 * width);
   const double trained = spec.tokenizer.train ? double(spec.tokenizer.train->vocab_size) : 50257;
   const double vocab = ConfigNumber(config, {"vocab_size"}, trained);
   const auto tokens = static_cast<double>(spec.train.max_length);
@@ -35,8 +36,8 @@ double ActivationBytesPerRow(const JobSpec& spec) {
   return 4 * tokens * per_token;
 }
 
-// The largest divisor of a rank's rows that is at most 16 and keeps activations below 1 GiB; on a GPU at
-// most 512, and below 16 GiB.
+// The largest divisor of a rank's rows that is at most 16 and keeps activations below 1 GiB; on a
+// GPU at most 512, and below 16 GiB.
 int64_t ChooseMicroBatchSize(const JobSpec& spec) {
   // A CPU gains nothing from more than its caches take; a GPU waits for its orders on little work.
   const bool gpu = spec.resources.device == "cuda";

@@ -14,7 +14,7 @@ struct SpecialToken {
 };
 
 struct TokenizerContents {
-  std::string tokenizer_json;  // the bytes of tokenizer.json
+  std::string tokenizer_json = {};  // the bytes of tokenizer.json
   SpecialToken bos = {};
   SpecialToken eos = {};
   SpecialToken pad = {};

@@ -7,7 +7,8 @@
 
 namespace trainyard::worker {
 
-StatusOr<ModelConfig> ModelOfJob(const JobSpec& spec, int64_t vocab_size, int32_t end_of_text) {
+StatusOr<ModelConfig> ModelOfJob(const JobSpec& spec, int64_t vocab_size,
+                                 const TokenizerContents& special) {
   if (!spec.model.from.empty()) {
     return WithField(Unimplemented("model.from: going on from the weights of another model is not "
                                    "built yet; use model.preset or model.config"),
@@ -25,26 +26,28 @@ StatusOr<ModelConfig> ModelOfJob(const JobSpec& spec, int64_t vocab_size, int32_
   } else {
     json["vocab_size"] = vocab_size;
   }
-  if (spec.objective != "masked") {
-    json["bos_token_id"] = end_of_text;
-    json["eos_token_id"] = end_of_text;
+  if (special.mask.id < 0) {
+    json["bos_token_id"] = special.bos.id;
+    json["eos_token_id"] = special.eos.id;
+  } else {
+    json["pad_token_id"] = special.pad.id;
   }
   StatusOr<ModelConfig> config = ModelConfigFromJson(json);
   if (!config.ok()) return WithField(Annotate(config.status(), "model.config"), "model.config");
-  if (config->max_positions < spec.train.max_length) {
+  if (config->max_length() < spec.train.max_length) {
     return WithField(
         InvalidArgument("train.max_length is {}, but the model has positions for {} tokens",
-                        spec.train.max_length, config->max_positions),
+                        spec.train.max_length, config->max_length()),
         "train.max_length");
   }
   return config;
 }
 
-StatusOr<JobEngine> CreateJobEngine(const RankContext& context, const PreparedData& data) {
+StatusOr<JobEngine> CreateJobEngine(const RankContext& context, int64_t vocab_size,
+                                    const TokenizerContents& special) {
   const JobSpec& spec = context.spec;
   JobEngine made;
-  ASSIGN_OR_RETURN(const ModelConfig config,
-                   ModelOfJob(spec, data.tokenizer->vocab_size(), data.end_of_text));
+  ASSIGN_OR_RETURN(const ModelConfig config, ModelOfJob(spec, vocab_size, special));
   ASSIGN_OR_RETURN(const Device device, DeviceFromName(spec.resources.device));
   ASSIGN_OR_RETURN(made.precision, ResolvePrecision(spec.train.precision, device, ReadCpuInfo()));
   const EngineOptions options{.name = kPolicy,

@@ -2,10 +2,9 @@
 #pragma once
 
 #include <memory>
-#include <string_view>
 
 #include "common/status.h"
-#include "worker/data/prepare.h"
+#include "worker/checkpoint/model_folder.h"
 #include "worker/engine/engine.h"
 #include "worker/loop/rank_context.h"
 
@@ -14,9 +13,10 @@ namespace trainyard::worker {
 // Keys files and random streams of the model that is trained.
 inline constexpr char kPolicy[] = "policy";
 
-// model.config with what the tokenizer decides: the vocabulary's size and the special tokens.
-// InvalidArgument names the field that does not fit.
-StatusOr<ModelConfig> ModelOfJob(const JobSpec& spec, int64_t vocab_size, int32_t end_of_text);
+// model.config with what the tokenizer decides: the vocabulary's size and the special tokens that
+// the checkpoint will name. InvalidArgument names the field that does not fit.
+StatusOr<ModelConfig> ModelOfJob(const JobSpec& spec, int64_t vocab_size,
+                                 const TokenizerContents& special);
 
 struct JobEngine {
   std::unique_ptr<Engine> engine;
@@ -24,6 +24,7 @@ struct JobEngine {
 };
 
 // Fresh weights. Says in the log what was chosen.
-StatusOr<JobEngine> CreateJobEngine(const RankContext& context, const PreparedData& data);
+StatusOr<JobEngine> CreateJobEngine(const RankContext& context, int64_t vocab_size,
+                                    const TokenizerContents& special);
 
 }  // namespace trainyard::worker

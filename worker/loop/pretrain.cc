@@ -95,6 +95,7 @@ class Pretraining {
   Precision precision_ = Precision::kFloat32;
   std::unique_ptr<Engine> engine_;
   std::optional<Masking> masking_;  // of objective masked
+  TokenizerContents tokenizer_;     // as checkpoints have it
   std::optional<Loader> loader_;
   std::optional<EvaluationRows> validation_;
   Schedule schedule_;
@@ -276,7 +277,6 @@ TrainingState Pretraining::State() const {
 }
 
 StatusOr<CheckpointContents> Pretraining::Contents() {
-  ASSIGN_OR_RETURN(TokenizerContents tokenizer, TokenizerOfCheckpoint(spec_, data_, masking()));
   ASSIGN_OR_RETURN(const std::vector<ParameterView> parameters, engine_->Parameters());
   return CheckpointContents{
       .state = State(),
@@ -285,7 +285,7 @@ StatusOr<CheckpointContents> Pretraining::Contents() {
       .weight_format =
           precision_ == Precision::kBfloat16 ? WeightFormat::kBfloat16 : WeightFormat::kFloat32,
       .model_config = ModelConfigToJson(engine_->config()),
-      .tokenizer = std::move(tokenizer),
+      .tokenizer = tokenizer_,
       .masked = masking_.has_value(),
       .data_description = fmt::format("Pretrained on {} tokens of text from {} source(s).",
                                       loader_->tokens_per_epoch(), loader_->sources())};
@@ -343,7 +343,8 @@ Status Pretraining::Open() {
   update_options_.timeout = context_.collective_timeout;
 
   RETURN_IF_ERROR(OpenData());
-  ASSIGN_OR_RETURN(JobEngine made, CreateJobEngine(context_, data_));
+  ASSIGN_OR_RETURN(JobEngine made,
+                   CreateJobEngine(context_, data_.tokenizer->vocab_size(), tokenizer_));
   engine_ = std::move(made.engine);
   precision_ = made.precision;
   ASSIGN_OR_RETURN(const std::vector<ParameterView> parameters, engine_->Parameters());
@@ -353,6 +354,7 @@ Status Pretraining::Open() {
 
 Status Pretraining::OpenData() {
   ASSIGN_OR_RETURN(masking_, MaskingOfJob(spec_, *data_.tokenizer));
+  ASSIGN_OR_RETURN(tokenizer_, TokenizerOfCheckpoint(spec_, data_, masking()));
   ASSIGN_OR_RETURN(loader_,
                    Loader::Create(data_.train, {.seed = static_cast<uint64_t>(spec_.train.seed),
                                                 .max_length = spec_.train.max_length,

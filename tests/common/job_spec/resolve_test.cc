@@ -92,6 +92,11 @@ TEST(Presets, HaveTheSizesTheirNamesSay) {
       return (vocab * d + positions * d + layers * (12 * d * d + 13 * d) + 2 * d) / 1e6;
     }
     const double d = c["hidden_size"], layers = c["num_hidden_layers"], f = c["intermediate_size"];
+    if (c["model_type"] == "bert") {
+      // Embeddings of tokens, 512 places and 2 types; the head's dense layer, norm and bias.
+      const double embeddings = (vocab + 512 + 2) * d + 2 * d, head = d * d + 3 * d + vocab;
+      return (embeddings + layers * (4 * d * d + 2 * d * f + 9 * d + f) + head) / 1e6;
+    }
     return (vocab * d + layers * (4 * d * d + 3 * d * f + 2 * d) + d) / 1e6;
   };
   EXPECT_NEAR(millions("gpt2", 50257), 124.44, 0.01);
@@ -100,6 +105,8 @@ TEST(Presets, HaveTheSizesTheirNamesSay) {
   EXPECT_NEAR(millions("llama-42m", 32000), 41.69, 0.3);
   EXPECT_NEAR(millions("llama-110m", 32000), 109.53, 0.1);
   EXPECT_LT(millions("llama-nano", 4096), 1.5);
+  EXPECT_NEAR(millions("bert-base", 30522), 109.51, 0.01);  // transformers' BertForMaskedLM
+  EXPECT_LT(millions("bert-nano", 8192), 2);
 }
 
 }  // namespace

@@ -110,9 +110,7 @@ TEST(Validate, AcceptsAMaskedJobOfAModelThatSeesBothWays) {
   JobSpec spec = ExampleJob().spec;
   spec.objective = "masked";
   spec.masking = {.probability = 0.4, .whole_word = true};
-  spec.model = {.preset = "",
-                .from = "",
-                .config = {{"model_type", "bert"}, {"max_position_embeddings", "512"}}};
+  spec.model = {.preset = "bert-nano", .from = "", .config = {}};
   spec.tokenizer.train = {.type = "wordpiece", .vocab_size = 8192};
   EXPECT_OK(Validate(spec));
   spec.train.max_length = 513;
@@ -126,8 +124,10 @@ TEST(Validate, AcceptsAMaskedJobOfAModelThatSeesBothWays) {
 
 TEST(Validate, SaysWhichModelsAreNotBuilt) {
   JobSpec spec = ExampleJob().spec;
-  spec.model.preset = "bert-nano";
-  EXPECT_THAT(Validate(spec), StatusIs(StatusCode::kUnimplemented, HasSubstr("bert-nano")));
+  spec.model = {.preset = "", .from = "", .config = {{"model_type", "t5"}}};
+  const Status status = Validate(spec);
+  EXPECT_THAT(status, StatusIs(StatusCode::kUnimplemented, HasSubstr("t5 is not built yet")));
+  EXPECT_EQ(ReasonOf(status), "MODEL_NOT_BUILT");
 }
 
 TEST(Validate, ReportsAllProblemsALineEach) {

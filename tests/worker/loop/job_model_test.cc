@@ -1,0 +1,63 @@
+#include "worker/loop/job_model.h"
+
+#include <gmock/gmock.h>
+
+#include "common/job_spec/model_families.h"
+#include "common/job_spec/presets.h"
+#include "tests/support/status_matchers.h"
+#include "worker/model/family.h"
+
+namespace trainyard::worker {
+namespace {
+
+using testing::HasSubstr;
+
+JobSpec SpecOf(const char* preset) {
+  JobSpec spec;
+  spec.model.config = (*FindPreset(preset))->config;
+  return spec;
+}
+
+TEST(JobModel, TheJobFileKnowsTheTrainersFamilies) {
+  EXPECT_EQ(ModelFamilies().size(), Families().size());
+  for (const Family& family : Families()) {
+    const ModelFamily* known = FindModelFamily(family.model_type);
+    ASSERT_NE(known, nullptr) << family.model_type;
+    EXPECT_EQ(known->sees_both_ways, !family.causal) << family.model_type;
+  }
+}
+
+TEST(JobModel, OfEveryPresetFitsTheTrainer) {
+  for (const Preset& preset : ModelPresets()) {
+    const bool masked = FindModelFamily(preset.config.at("model_type"))->sees_both_ways;
+    TokenizerContents special{.bos = {"<e>", 7}, .eos = {"<e>", 7}, .pad = {"<e>", 7}};
+    if (masked) special = {.pad = {"[PAD]", 3}, .mask = {"[MASK]", 4}};
+    const auto config = ModelOfJob(SpecOf(preset.name.c_str()), 1000, special);
+    ASSERT_OK(config) << preset.name;
+    EXPECT_EQ(config->vocab_size, 1000);
+    EXPECT_EQ(config->eos_id, masked ? -1 : 7) << preset.name;
+    EXPECT_EQ(config->pad_id, masked ? 3 : -1) << preset.name;
+  }
+}
+
+TEST(JobModel, IsRefusedByTheFieldThatDoesNotFit) {
+  JobSpec spec = SpecOf("llama-nano");
+  spec.model.config["vocab_size"] = "300";
+  const Status small = ModelOfJob(spec, 301, {}).status();
+  EXPECT_THAT(small, StatusIs(StatusCode::kInvalidArgument, HasSubstr("vocab_size is 300")));
+  EXPECT_EQ(FieldOf(small), "model.config.vocab_size");
+  EXPECT_EQ(ModelOfJob(spec, 299, {})->vocab_size, 300);  // rows to spare
+
+  spec = SpecOf("bert-nano");
+  spec.train.max_length = 513;
+  const Status longer = ModelOfJob(spec, 100, {.mask = {"[MASK]", 4}}).status();
+  EXPECT_THAT(longer, StatusIs(StatusCode::kInvalidArgument, HasSubstr("positions for 512")));
+  // RoBERTa's places begin after its pad token's.
+  spec.model.config["model_type"] = "roberta";
+  spec.train.max_length = 512;
+  EXPECT_THAT(ModelOfJob(spec, 100, {.pad = {"<pad>", 1}, .mask = {"<mask>", 4}}),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("positions for 510")));
+}
+
+}  // namespace
+}  // namespace trainyard::worker
