@@ -186,9 +186,12 @@ int CheckpointExport(const Place& place, const std::string& ref, const std::stri
 
 StatusOr<std::filesystem::path> CheckpointFolder(const Place& place, const std::string& ref) {
   if (!ref.starts_with("job:")) {
+    if (ref.ends_with(".gguf") && std::filesystem::exists(ref)) return std::filesystem::path(ref);
     if (!std::filesystem::exists(std::filesystem::path(ref) / "config.json"))
-      return NotFound("{} holds no config.json; name a Hugging Face folder, or job:NAME@latest",
-                      ref);
+      return NotFound(
+          "{} holds no config.json; name a Hugging Face folder, a .gguf file, "
+          "or job:NAME@latest",
+          ref);
     return std::filesystem::path(ref);
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, Client::Connect(place));
@@ -208,13 +211,27 @@ StatusOr<std::filesystem::path> CheckpointFolder(const Place& place, const std::
   return cached;
 }
 
-int Generate(const Place& place, const GenerateOptions& options) {
+namespace {
+
+// `tool`: the words before the model's path.
+int RunOnModel(const Place& place, const GenerateOptions& options, std::vector<std::string> tool) {
   const auto folder = CheckpointFolder(place, options.model);
   if (!folder.ok()) return Fail(folder.status());
-  std::vector<std::string> words = {(ProgramFolder() / "trainyard-trainer").string(), "tool",
-                                    "generate", "--model", folder->string()};
+  std::vector<std::string> words = {(ProgramFolder() / "trainyard-trainer").string(), "tool"};
+  words.insert(words.end(), tool.begin(), tool.end());
+  words.push_back(folder->string());
   words.insert(words.end(), options.trainer_args.begin(), options.trainer_args.end());
   return RunProgram(words);
+}
+
+}  // namespace
+
+int Generate(const Place& place, const GenerateOptions& options) {
+  return RunOnModel(place, options, {"generate", "--model"});
+}
+
+int Chat(const Place& place, const GenerateOptions& options) {
+  return RunOnModel(place, options, {"chat"});
 }
 
 }  // namespace trainyard::cli

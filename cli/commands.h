@@ -81,10 +81,11 @@ int CheckpointVerify(const Place& place, const std::string& ref, Format format);
 int CheckpointExport(const Place& place, const std::string& ref, const std::string& folder);
 
 struct GenerateOptions {
-  std::string model;                      // REF: a folder, job:NAME@latest, job:NAME@400
-  std::vector<std::string> trainer_args;  // passed to trainyard-trainer tool generate
+  std::string model;                      // REF: a folder, .gguf, job:NAME@latest, job:NAME@400
+  std::vector<std::string> trainer_args;  // passed to trainyard-trainer tool generate or chat
 };
 int Generate(const Place& place, const GenerateOptions& options);
+int Chat(const Place& place, const GenerateOptions& options);
 
 int WorkerList(const Place& place, Format format);
 int Doctor(const Place& place);

@@ -184,18 +184,51 @@ void AddCheckpointCommands(CLI::App& app, Words& w, Run* run) {
       ->required();
 }
 
+// The trainer's tool knows these options; here they only pass.
+void PassOn(CLI::App& command, Words& w, const std::string& name, const std::string& help) {
+  command
+      .add_option_function<std::vector<std::string>>(
+          name,
+          [&w, name](const std::vector<std::string>& values) {
+            for (const std::string& value : values) {
+              w.generate.trainer_args.insert(w.generate.trainer_args.end(), {name, value});
+            }
+          },
+          help)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void PassOnSampling(CLI::App& command, Words& w) {
+  PassOn(command, w, "--system", "the system's message");
+  PassOn(command, w, "--max-new-tokens", "128");
+  PassOn(command, w, "--temperature", "0: the likeliest token each time");
+  PassOn(command, w, "--top-k", "0: off");
+  PassOn(command, w, "--top-p", "1: off");
+  PassOn(command, w, "--min-p", "share of the likeliest token's probability");
+  PassOn(command, w, "--repetition-penalty", "1: none");
+  PassOn(command, w, "--stop", "a text that ends an answer; may be repeated");
+  PassOn(command, w, "--seed", "42");
+}
+
 void AddGenerate(CLI::App& app, Words& w, Run* run) {
   CLI::App* generate =
       Command(app, "generate", "let a model write",
               "trainyard generate --model job:shakespeare@latest --prompt \"HAMLET.\"", run,
               [&w](Format) { return Generate(w.place, w.generate); });
-  generate->add_option("--model", w.generate.model, "a folder, job:NAME@latest or job:NAME@STEP")
+  generate
+      ->add_option("--model", w.generate.model,
+                   "a folder, a .gguf file, job:NAME@latest or job:NAME@STEP")
       ->required();
-  for (const char* name :
-       {"--prompt", "--max-new-tokens", "--temperature", "--top-k", "--top-p", "--seed"})
-    generate->add_option_function<std::string>(name, [&w, name](const std::string& value) {
-      w.generate.trainer_args.insert(w.generate.trainer_args.end(), {name, value});
-    });
+  PassOn(*generate, w, "--prompt", "text to go on from");
+  PassOn(*generate, w, "--chat", "a message, put into the model's chat template");
+  PassOn(*generate, w, "--prompts", "a file of them: lines, or .jsonl");
+  PassOnSampling(*generate, w);
+  CLI::App* chat = Command(app, "chat", "talk with a model", "trainyard chat job:assistant@latest",
+                           run, [&w](Format) { return Chat(w.place, w.generate); });
+  chat->add_option("model", w.generate.model, "a folder, a .gguf file or job:NAME@latest")
+      ->required();
+  PassOnSampling(*chat, w);
 }
 
 void AddClusterCommands(CLI::App& app, Words& w, Run* run) {

@@ -11,6 +11,7 @@
 #include <functional>
 #include <thread>
 
+#include "common/clock.h"
 #include "worker/engine/memory.h"
 #include "worker/loop/by_hand.h"
 #include "worker/loop/rank_main.h"
@@ -63,6 +64,7 @@ struct Words {
   RankMainOptions rank;
   ByHandOptions by_hand;
   GenerateOptions generate;
+  ChatOptions chat;
   PaceOptions pace;
   TokenizerTrainOptions train;
   DataCheckOptions check;
@@ -110,19 +112,39 @@ void AddRun(CLI::App& app, Words& w, Run* run) {
   by_hand->add_option("--set", w.by_hand.set, "field=value over the job file's");
 }
 
+void AddSampling(CLI::App& command, SamplingWords& words) {
+  words.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  words.now = SystemClock().Now();
+  command.add_option("--max-new-tokens", words.max_new_tokens);
+  command.add_option("--temperature", words.temperature, "0: the likeliest token");
+  command.add_option("--top-k", words.top_k, "0: off");
+  command.add_option("--top-p", words.top_p);
+  command.add_option("--min-p", words.min_p, "share of the likeliest token's probability");
+  command.add_option("--repetition-penalty", words.repetition_penalty, "1: none");
+  command.add_option("--stop", words.stop, "a text that ends an answer; may be repeated")
+      ->allow_extra_args(false);
+  command.add_option("--seed", words.seed);
+  command.add_option("--threads", words.threads);
+}
+
 void AddGenerate(CLI::App& tool, Words& w, Run* run) {
   CLI::App* generate = Command(tool, "generate", "let a model write",
                                "tool generate --model model/ --prompt \"HAMLET.\"", run,
                                [&w] { return Fail(Generate(w.generate)); });
-  w.generate.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  generate->add_option("--model", w.generate.model, "a Hugging Face folder")->required();
-  generate->add_option("--prompt", w.generate.prompt, "text to go on from");
-  generate->add_option("--max-new-tokens", w.generate.max_new_tokens);
-  generate->add_option("--temperature", w.generate.temperature, "0: the likeliest token");
-  generate->add_option("--top-k", w.generate.top_k, "0: off");
-  generate->add_option("--top-p", w.generate.top_p);
-  generate->add_option("--seed", w.generate.seed);
-  generate->add_option("--threads", w.generate.threads);
+  generate->add_option("--model", w.generate.model, "a Hugging Face folder or a .gguf file")
+      ->required();
+  CLI::Option_group* what = generate->add_option_group("what to go on from");
+  what->add_option("--prompt", w.generate.prompt, "text to go on from");
+  what->add_option("--chat", w.generate.chat, "a message, put into the model's chat template");
+  what->add_option("--prompts", w.generate.prompts, "a file of them: lines, or .jsonl");
+  what->require_option(0, 1);
+  generate->add_option("--system", w.generate.system, "with --chat: the system's message");
+  AddSampling(*generate, w.generate.sampling);
+  CLI::App* chat = Command(tool, "chat", "talk with a model", "tool chat model/", run,
+                           [&w] { return Fail(Chat(w.chat)); });
+  chat->add_option("model", w.chat.model, "a Hugging Face folder or a .gguf file")->required();
+  chat->add_option("--system", w.chat.system, "the system's message");
+  AddSampling(*chat, w.chat.sampling);
 }
 
 void AddPace(CLI::App& tool, Words& w, Run* run) {

@@ -12,7 +12,7 @@ constexpr int64_t kGemma2FullEvery = 2, kGemma3FullEvery = 6;
 
 Status CheckWindows(const ModelConfig& config) {
   const bool is_gemma2 = config.model_type == "gemma2";
-  const int64_t full_every = is_gemma2                           ? kGemma2FullEvery
+  const int64_t full_every = is_gemma2                            ? kGemma2FullEvery
                              : config.model_type == "gemma3_text" ? kGemma3FullEvery
                                                                   : 0;
   for (int64_t layer = 0; layer < config.layers; ++layer) {
@@ -29,8 +29,8 @@ Status CheckWindows(const ModelConfig& config) {
 
 Status CheckGemma(const ModelConfig& config) {
   const bool is_27b = config.layers == (config.model_type == "gemma2" ? 46 : 62);
-  const double scale = static_cast<double>(is_27b ? config.hidden_size / config.heads
-                                                  : config.head_width);
+  const double scale =
+      static_cast<double>(is_27b ? config.hidden_size / config.heads : config.head_width);
   if (config.query_scale != scale)
     return Unimplemented(
         "a GGUF file cannot say query_pre_attn_scalar = {}; llama.cpp takes {} for this shape",
@@ -59,9 +59,7 @@ class KeyList {
   GgufWriter::Keys Take() { return std::move(keys_); }
 
  private:
-  std::string Whole(std::string_view key) const {
-    return fmt::format("{}.{}", architecture_, key);
-  }
+  std::string Whole(std::string_view key) const { return fmt::format("{}.{}", architecture_, key); }
   const std::string architecture_;
   GgufWriter::Keys keys_;
 };
@@ -90,7 +88,8 @@ Status AddRope(const RopeConfig& rope, KeyList* keys) {
 
 Status AddDecoder(const ModelConfig& config, KeyList* keys) {
   const bool is_gemma = config.model_type.starts_with("gemma");
-  // Mistral's window, where it has one, is over all layers, which llama.cpp's "llama" does not know.
+  // Mistral's window, where it has one, is over all layers, which llama.cpp's "llama" does not
+  // know.
   RETURN_IF_ERROR(CheckWindows(config));
   if (is_gemma) RETURN_IF_ERROR(CheckGemma(config));
   keys->Int("attention.head_count_kv", config.kv_heads);

@@ -11,8 +11,8 @@
 namespace trainyard::worker {
 
 // general.architecture and the keys under its name. Unimplemented for a family that llama.cpp has
-// under no architecture that we write, and for a model that it would compute otherwise: a window over
-// other layers, another scale of the scores, another local rotary embedding.
+// under no architecture that we write, and for a model that it would compute otherwise: a window
+// over other layers, another scale of the scores, another local rotary embedding.
 StatusOr<GgufWriter::Keys> GgufModelKeys(const ModelConfig& config);
 
 // What each frequency of the rotary embedding is divided by, for tensor "rope_freqs.weight"; empty

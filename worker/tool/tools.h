@@ -2,6 +2,8 @@
 // stdout, words to stderr. A tool that is interrupted leaves no half-written file.
 #pragma once
 
+#include <absl/time/time.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -16,18 +18,39 @@ namespace trainyard::worker {
 // A model folder's tokenizer.json, or the file itself.
 std::filesystem::path TokenizerFile(const std::filesystem::path& path);
 
-struct GenerateOptions {
-  std::filesystem::path model;  // a Hugging Face folder
-  std::string prompt;
+struct SamplingWords {
   int64_t max_new_tokens = 128;
   double temperature = 1.0;  // 0: the likeliest token each time
   int64_t top_k = 0;         // 0: off
   double top_p = 1.0;
+  double min_p = 0;  // 0: off
+  double repetition_penalty = 1;
+  std::vector<std::string> stop;  // texts that end an answer and are not shown
   int64_t seed = 42;
   int threads = 1;
+  absl::Time now;  // what a template that asks for the date is told
 };
-// Writes the prompt and what the model makes of it, as it comes.
+
+struct GenerateOptions {
+  std::filesystem::path model;  // a Hugging Face folder or a .gguf file
+  std::string prompt;
+  std::string chat;               // instead: a user's message, put into the model's chat template
+  std::string system;             // the message before it; empty: the template's own
+  std::filesystem::path prompts;  // instead: a file of prompts, one a line
+  SamplingWords sampling;
+};
+// Writes the prompt and what the model makes of it, as it comes; of --chat only the answer. Of a
+// file one JSON object a line, in its order, once all are written: {"prompt" or "messages",
+// "completion", "tokens"}.
 Status Generate(const GenerateOptions& options);
+
+struct ChatOptions {
+  std::filesystem::path model;
+  std::string system;
+  SamplingWords sampling;
+};
+// A conversation over stdin and stdout, a line a message, until the input ends.
+Status Chat(const ChatOptions& options);
 
 struct TokenizerTrainOptions {
   std::vector<std::string> files;  // paths or globs
