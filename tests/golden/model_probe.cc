@@ -38,7 +38,7 @@ StatusOr<Subject> Open(const std::filesystem::path& path, int threads) {
   ASSIGN_OR_RETURN(const ModelSource source, ModelSource::Open(path));
   ASSIGN_OR_RETURN(const ModelConfig config, ModelConfigFromJson(json(source.config())));
   Subject subject;
-  ASSIGN_OR_RETURN(subject.engine, Engine::Create(config, {.threads = threads}));
+  ASSIGN_OR_RETURN(subject.engine, Engine::Create(config, {.threads = threads, .learns = false}));
   ASSIGN_OR_RETURN(const auto parameters, subject.engine->Parameters());
   RETURN_IF_ERROR(ReadWeights(path, parameters));
   RETURN_IF_ERROR(subject.engine->WeightsChanged());

@@ -88,6 +88,7 @@ class TorchEngine final : public Engine {
   StatusOr<StepLoss> Learn(const Batch& batch, const TokenObjective& objective);
   at::Device device() const { return parameters_.weights().device(); }
   Status CheckPredicts() const;
+  Status CheckLearns() const;
 
   const ModelConfig config_;
   const EngineOptions options_;
@@ -103,7 +104,9 @@ TorchEngine::TorchEngine(const ModelConfig& config, const EngineOptions& options
       parameters_(config, options),
       model_(config, parameters_.layout(), parameters_.weights(), parameters_.gradients(),
              options.recompute),
-      sums_(parameters_.gradient_span(), BackwardOrder(config_, parameters_.layout())) {}
+      sums_(parameters_.gradient_span(), parameters_.learns()
+                                             ? BackwardOrder(config_, parameters_.layout())
+                                             : std::vector<LayoutRange>()) {}
 
 template <class Result, class Verb>
 Result TorchEngine::Run(const char* name, Verb verb) {
@@ -129,6 +132,11 @@ Status TorchEngine::CheckPredicts() const {
                             config_.model_type);
 }
 
+Status TorchEngine::CheckLearns() const {
+  if (parameters_.learns()) return OkStatus();
+  return FailedPrecondition("this engine was made to answer, not to learn");
+}
+
 StatusOr<TokenOutputs> TorchEngine::Forward(const Batch& batch) {
   RETURN_IF_ERROR(CheckPredicts());
   RETURN_IF_ERROR(CheckBatch(batch, config_));
@@ -150,6 +158,7 @@ StatusOr<TokenOutputs> TorchEngine::Forward(const Batch& batch) {
 
 StatusOr<StepLoss> TorchEngine::ForwardBackward(const Batch& batch, const TokenObjective& objective,
                                                 const SumOver& last) {
+  RETURN_IF_ERROR(CheckLearns());
   RETURN_IF_ERROR(CheckPredicts());
   RETURN_IF_ERROR(CheckBatch(batch, config_));
   sums_.Begin(last.collective, last.timeout);
@@ -198,6 +207,7 @@ StatusOr<StepLoss> TorchEngine::Learn(const Batch& batch, const TokenObjective& 
 }
 
 StatusOr<UpdateReport> TorchEngine::Update(const UpdateOptions& options, Collective* collective) {
+  RETURN_IF_ERROR(CheckLearns());
   RETURN_IF_ERROR(sums_.Finish(collective, options.timeout));
   return Run<StatusOr<UpdateReport>>("Update", [&]() -> StatusOr<UpdateReport> {
     UpdateReport report = parameters_.Measure();

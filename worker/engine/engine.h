@@ -34,6 +34,9 @@ struct EngineOptions {
   int threads = 1;  // of the host
   uint64_t seed = 42;
   plan::Recompute recompute = plan::Recompute::kNone;  // changes memory and time, not a bit
+  // False: an engine that only answers. It has weights (zero until they are read) but neither
+  // gradients nor moments, a quarter of the memory; ForwardBackward and Update are refused.
+  bool learns = true;
 };
 
 // What Forward says of each trained token, in batch order.
@@ -101,8 +104,8 @@ const std::string& KernelsInUse();
 
 class Engine {
  public:
-  // Fresh weights, a function of (options.seed, tensor name, element) alone. Errors of
-  // PrepareDevice, InvalidArgument for a bad config, ResourceExhausted without the memory.
+  // Fresh weights, a function of (options.seed, tensor name, element) alone, if it learns. Errors
+  // of PrepareDevice, InvalidArgument for a bad config, ResourceExhausted without the memory.
   static StatusOr<std::unique_ptr<Engine>> Create(const ModelConfig& config,
                                                   const EngineOptions& options);
   virtual ~Engine() = default;

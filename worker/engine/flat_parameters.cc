@@ -56,16 +56,23 @@ bool IsMuons(const ParameterSpec& spec, const UpdateOptions& options) {
 FlatParameters::FlatParameters(const ModelConfig& config, const EngineOptions& options)
     : layout_(ParameterLayout(config)) {
   const int64_t count = config.parameter_count();
-  masters_ = at::empty({count}, at::kFloat);
-  FillFreshWeights(config, layout_, options.seed, SpanOf(masters_));
+  masters_ = options.learns ? at::empty({count}, at::kFloat) : at::zeros({count}, at::kFloat);
+  if (options.learns) FillFreshWeights(config, layout_, options.seed, SpanOf(masters_));
   if (options.device == Device::kCuda) masters_ = masters_.to(at::kCUDA);
-  gradients_ = at::zeros_like(masters_);
-  moment1_ = at::zeros_like(masters_);
-  moment2_ = at::zeros_like(masters_);
+  if (options.learns) {
+    gradients_ = at::zeros_like(masters_);
+    moment1_ = at::zeros_like(masters_);
+    moment2_ = at::zeros_like(masters_);
+  } else {
+    // The model wants views of every gradient; here they all show the same number.
+    gradients_ = at::zeros({1}, masters_.options()).expand({count});
+  }
   weights_ = options.precision == Precision::kBfloat16 ? masters_.to(at::kBFloat16) : masters_;
 }
 
-std::span<float> FlatParameters::gradient_span() const { return SpanOf(gradients_); }
+std::span<float> FlatParameters::gradient_span() const {
+  return learns() ? SpanOf(gradients_) : std::span<float>();
+}
 
 Tensor FlatParameters::Part(const Tensor& flat, const ParameterSpec& spec) const {
   return flat.narrow(0, spec.first, spec.count).view(spec.shape);
@@ -185,13 +192,13 @@ std::vector<ParameterView> FlatParameters::Views() {
     if (!host_.masters.defined()) {
       const auto pinned = at::TensorOptions(at::kFloat).pinned_memory(true);
       host_.masters = at::empty({masters_.numel()}, pinned);
-      host_.moment1 = at::empty({masters_.numel()}, pinned);
-      host_.moment2 = at::empty({masters_.numel()}, pinned);
+      if (learns()) host_.moment1 = at::empty({masters_.numel()}, pinned);
+      if (learns()) host_.moment2 = at::empty({masters_.numel()}, pinned);
     }
     if (!host_.is_current) {
       host_.masters.copy_(masters_);
-      host_.moment1.copy_(moment1_);
-      host_.moment2.copy_(moment2_);
+      if (learns()) host_.moment1.copy_(moment1_);
+      if (learns()) host_.moment2.copy_(moment2_);
       host_.is_current = true;
     }
     seen = host_;
@@ -201,8 +208,8 @@ std::vector<ParameterView> FlatParameters::Views() {
     views.push_back({.name = spec.name,
                      .shape = spec.shape,
                      .master = SpanOf(seen.masters, spec).data(),
-                     .moment1 = SpanOf(seen.moment1, spec).data(),
-                     .moment2 = SpanOf(seen.moment2, spec).data(),
+                     .moment1 = learns() ? SpanOf(seen.moment1, spec).data() : nullptr,
+                     .moment2 = learns() ? SpanOf(seen.moment2, spec).data() : nullptr,
                      .count = spec.count});
   }
   return views;
@@ -211,8 +218,8 @@ std::vector<ParameterView> FlatParameters::Views() {
 void FlatParameters::ViewsChanged() {
   if (!on_cpu()) {
     masters_.copy_(host_.masters);
-    moment1_.copy_(host_.moment1);
-    moment2_.copy_(host_.moment2);
+    if (learns()) moment1_.copy_(host_.moment1);
+    if (learns()) moment2_.copy_(host_.moment2);
   }
   if (!weights_.is_same(masters_)) weights_.copy_(masters_);
 }

@@ -24,7 +24,9 @@ class FlatParameters {
   // What the model multiplies by: bfloat16 copies, or in float32 the masters themselves.
   const Tensor& weights() const { return weights_; }
   const Tensor& gradients() const { return gradients_; }
-  // All gradients, in the device's memory.
+  // Whether there are gradients and moments (EngineOptions::learns).
+  bool learns() const { return moment1_.defined(); }
+  // All gradients, in the device's memory; empty where it does not learn.
   std::span<float> gradient_span() const;
 
   // The gradient's length, or the first tensor that is not finite.

@@ -17,7 +17,8 @@ using nlohmann::json;
 StatusOr<std::unique_ptr<Engine>> OpenEngine(const ModelSource& source, int threads) {
   StatusOr<ModelConfig> config = ModelConfigFromJson(json(source.config()));
   if (!config.ok()) return Annotate(config.status(), source.path().string());
-  ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Create(*config, {.threads = threads}));
+  ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine,
+                   Engine::Create(*config, {.threads = threads, .learns = false}));
   ASSIGN_OR_RETURN(const auto parameters, engine->Parameters());
   RETURN_IF_ERROR(ReadWeights(source.path(), parameters));
   RETURN_IF_ERROR(engine->WeightsChanged());

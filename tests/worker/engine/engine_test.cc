@@ -337,6 +337,27 @@ TEST(Engine, SamplingStopsWhenAskedAtAStopIdAndAtTheLastPosition) {
   EXPECT_EQ(tokens, std::vector<int32_t>(all.begin(), all.begin() + 7));  // the same draws again
 }
 
+TEST(Engine, ThatOnlyAnswersHasNoGradientsAndSaysSo) {
+  auto teacher = MakeEngine({TinyLlama()});
+  ASSERT_OK_AND_ASSIGN(const auto engine, Engine::Create(TinyLlama(), {.learns = false}));
+  ASSERT_OK_AND_ASSIGN(const auto from, teacher->Parameters());
+  ASSERT_OK_AND_ASSIGN(const auto to, engine->Parameters());
+  for (size_t i = 0; i < to.size(); ++i) {
+    EXPECT_EQ(to[i].moment1, nullptr);
+    std::copy_n(from[i].master, from[i].count, to[i].master);
+  }
+  ASSERT_OK(engine->WeightsChanged());
+  const Batch batch = NoiseBatch(37);
+  ASSERT_OK_AND_ASSIGN(const TokenOutputs expected, teacher->Forward(batch));
+  ASSERT_OK_AND_ASSIGN(const TokenOutputs outputs, engine->Forward(batch));
+  EXPECT_EQ(outputs.logprob_N, expected.logprob_N);
+  ASSERT_OK_AND_ASSIGN(const CrossEntropy objective, CrossEntropy::Over(batch.targets()));
+  EXPECT_THAT(engine->ForwardBackward(batch, objective),
+              StatusIs(StatusCode::kFailedPrecondition, HasSubstr("not to learn")));
+  EXPECT_THAT(engine->Update({}, nullptr),
+              StatusIs(StatusCode::kFailedPrecondition, HasSubstr("not to learn")));
+}
+
 TEST(Engine, ContinuesEachPromptAsIfItWereAlone) {
   auto engine = MakeEngine({TinyLlama()});
   const std::vector<Item> prompts = {NoiseItem(5, 37, 1), NoiseItem(1, 37, 2), NoiseItem(30, 37, 3),
