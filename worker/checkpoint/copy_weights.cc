@@ -32,8 +32,9 @@ StatusOr<CopiedWeights> CopyWeights(const ModelSource& source, const std::filesy
     copied.type = Wider(copied.type, copy.type);
     copied.parameters += copy.tensor->count;
   }
-  ASSIGN_OR_RETURN(SafetensorsWriter writer,
-                   SafetensorsWriter::Create(path, std::move(specs), piece_written));
+  ASSIGN_OR_RETURN(
+      SafetensorsWriter writer,
+      SafetensorsWriter::Create(path, std::move(specs), piece_written, Hashing::kBeside));
   for (const Copy& copy : copies) {
     if (copy.tensor->type == copy.type) {
       RETURN_IF_ERROR(source.VisitBytes(

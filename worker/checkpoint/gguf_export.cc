@@ -38,10 +38,10 @@ Status VisitInterleaved(const ModelSource& source, const SourceTensor& tensor, i
   std::vector<float> values(static_cast<size_t>(head_rows * row_values));
   for (int64_t head = 0; head < heads; ++head) {
     for (int64_t row = 0; row < head_rows; ++row)
-      RETURN_IF_ERROR(source.ReadFloats(
-          tensor, (head * head_rows + row % 2 * half + row / 2) * row_values,
-          std::span(values).subspan(static_cast<size_t>(row * row_values),
-                                    static_cast<size_t>(row_values))));
+      RETURN_IF_ERROR(
+          source.ReadFloats(tensor, (head * head_rows + row % 2 * half + row / 2) * row_values,
+                            std::span(values).subspan(static_cast<size_t>(row * row_values),
+                                                      static_cast<size_t>(row_values))));
     RETURN_IF_ERROR(visit(values));
   }
   return OkStatus();
@@ -113,14 +113,16 @@ StatusOr<FileDigest> WriteGguf(const ModelSource& source, const std::filesystem:
     }
     parts.push_back({&tensor, *name});
     specs.push_back({name->name, TypeOf(tensor, *name, options.type), tensor.shape});
-    if (name->reshape == kTransposed) std::reverse(specs.back().shape.begin(), specs.back().shape.end());
+    if (name->reshape == kTransposed)
+      std::reverse(specs.back().shape.begin(), specs.back().shape.end());
   }
   ASSIGN_OR_RETURN(GgufWriter writer,
                    GgufWriter::Create(path, options.keys, std::move(specs), piece_written));
   if (!options.rope_factors.empty()) RETURN_IF_ERROR(writer.Write(options.rope_factors));
   for (const Part& part : parts)
-    RETURN_IF_ERROR(VisitAsGguf(source, *part.tensor, part.name.reshape, options,
-                                [&](std::span<const float> values) { return writer.Write(values); }));
+    RETURN_IF_ERROR(
+        VisitAsGguf(source, *part.tensor, part.name.reshape, options,
+                    [&](std::span<const float> values) { return writer.Write(values); }));
   return writer.Finish();
 }
 

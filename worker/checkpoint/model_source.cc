@@ -1,7 +1,6 @@
 #include "worker/checkpoint/model_source.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <set>
 
@@ -36,30 +35,44 @@ bool Ties(const Json& config, const std::string& model_type) {
   return ties->get<bool>();
 }
 
-// The first value that is not finite, or -1. Without a branch per value, so that it costs little
-// beside reading.
-int64_t FindNotFinite(std::span<const float> values) {
-  bool all_finite = true;
-  for (const float value : values)
-    all_finite &= (std::bit_cast<uint32_t>(value) & 0x7F800000u) != 0x7F800000u;
-  if (all_finite) return -1;
-  return std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); }) -
-         values.begin();
-}
-int64_t FindNotFinite(std::span<const uint16_t> values, uint16_t exponent) {
-  bool all_finite = true;
-  for (const uint16_t value : values) all_finite &= (value & exponent) != exponent;
-  if (all_finite) return -1;
-  return std::find_if(values.begin(), values.end(),
-                      [&](uint16_t v) { return (v & exponent) == exponent; }) -
-         values.begin();
-}
-// `bytes` are aligned for values of that type.
-int64_t FindNotFinite(TensorType type, std::span<const std::byte> bytes) {
+// In a value that is not finite the exponent's bits are all ones: adding one at their low end
+// carries into the sign's place, masked away before. Several values at a time in 64 bits, and no
+// branch, so that looking costs little beside reading.
+struct Exponent {
+  int64_t value_bytes;
+  uint64_t mask;   // the exponent's bits, in every value of 64 bits
+  uint64_t one;    // its lowest bit
+  uint64_t carry;  // the sign's place
+};
+Exponent ExponentOf(TensorType type) {
   if (type == TensorType::kF32)
-    return FindNotFinite({reinterpret_cast<const float*>(bytes.data()), bytes.size() / 4});
-  return FindNotFinite({reinterpret_cast<const uint16_t*>(bytes.data()), bytes.size() / 2},
-                       type == TensorType::kF16 ? 0x7C00 : 0x7F80);
+    return {4, 0x7F8000007F800000, 0x0080000000800000, 0x8000000080000000};
+  if (type == TensorType::kF16)
+    return {2, 0x7C007C007C007C00, 0x0400040004000400, 0x8000800080008000};
+  return {2, 0x7F807F807F807F80, 0x0080008000800080, 0x8000800080008000};
+}
+
+// The first value that is not finite, or -1. Whole values.
+int64_t FindNotFinite(TensorType type, std::span<const std::byte> bytes) {
+  const Exponent exponent = ExponentOf(type);
+  uint64_t carries = 0;
+  const size_t words = bytes.size() / 8;
+  for (size_t i = 0; i < words; ++i) {
+    uint64_t word;
+    std::memcpy(&word, bytes.data() + 8 * i, 8);
+    carries |= (word & exponent.mask) + exponent.one;
+  }
+  const auto carries_in = [&](uint64_t word) {
+    return (((word & exponent.mask) + exponent.one) & exponent.carry) != 0;
+  };
+  const size_t size = static_cast<size_t>(exponent.value_bytes);
+  const size_t begin = (carries & exponent.carry) != 0 ? 0 : 8 * words;
+  for (size_t at = begin; at < bytes.size(); at += size) {
+    uint64_t value = 0;
+    std::memcpy(&value, bytes.data() + at, size);
+    if (carries_in(value)) return static_cast<int64_t>(at / size);
+  }
+  return -1;
 }
 
 // Loses nothing: the values came from that type.
@@ -150,7 +163,7 @@ Status ModelSource::ReadFloats(const SourceTensor& tensor, int64_t first,
   const size_t place = PlaceOf(tensor);
   RETURN_IF_ERROR(std::visit(
       [&](const auto& weights) { return weights.ReadFloats(place, first, values); }, weights_));
-  const int64_t bad = FindNotFinite(values);
+  const int64_t bad = FindNotFinite(TensorType::kF32, std::as_bytes(values));
   if (bad < 0) return OkStatus();
   return DataLoss("{}: value {} of tensor {:?} is {}; weights must be finite",
                   FileOf(tensor).string(), first + bad, tensor.name,

@@ -68,9 +68,9 @@ bool IsInfinite(uint16_t half) { return (half & 0x7C00) == 0x7C00; }
 
 StatusOr<SafetensorsWriter> SafetensorsWriter::Create(const std::filesystem::path& path,
                                                       std::vector<TensorSpec> tensors,
-                                                      PieceWritten piece_written) {
+                                                      PieceWritten piece_written, Hashing hashing) {
   ASSIGN_OR_RETURN(const std::string header, HeaderOf(tensors));
-  ASSIGN_OR_RETURN(HashedFile file, HashedFile::Create(path, std::move(piece_written)));
+  ASSIGN_OR_RETURN(HashedFile file, HashedFile::Create(path, std::move(piece_written), hashing));
   const uint64_t length = header.size();
   RETURN_IF_ERROR(file.Write(BytesOf(std::span<const uint64_t>(&length, 1))));
   RETURN_IF_ERROR(file.Write(header));

@@ -28,7 +28,8 @@ class SafetensorsWriter {
   // the caller to remove.
   static StatusOr<SafetensorsWriter> Create(const std::filesystem::path& path,
                                             std::vector<TensorSpec> tensors,
-                                            PieceWritten piece_written = {});
+                                            PieceWritten piece_written = {},
+                                            Hashing hashing = Hashing::kInTurn);
   // The next values, of the tensors one after the other; a call stays within a tensor. Rounded to
   // nearest even on the way to F16 and BF16; InvalidArgument naming the tensor for a value that F16
   // cannot hold.

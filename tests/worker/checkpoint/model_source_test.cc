@@ -54,7 +54,7 @@ class ModelSourceTest : public testing::Test {
   TempFolder folder_{FolderInMemory()};
 };
 
-auto IsBad(StatusCode code, const char* what) { return StatusIs(code, HasSubstr(what)); }
+auto IsBad(StatusCode code, const std::string& what) { return StatusIs(code, HasSubstr(what)); }
 
 TEST_F(ModelSourceTest, OldNamesAreRenamedAndBuffersDropped) {
   Config(R"({"model_type": "gpt2"})");
@@ -130,6 +130,38 @@ TEST_F(ModelSourceTest, WeightsThatAreNotFiniteAreRefusedByNameAndPlace) {
       EXPECT_THAT(source.ReadFloats(tensor, 0, values), is_refused);
       EXPECT_THAT(source.VisitBytes(tensor, [](std::string_view) { return OkStatus(); }),
                   is_refused);
+    }
+  }
+}
+
+TEST_F(ModelSourceTest, NoPlaceOfAValueHidesIt) {
+  const std::pair<TensorType, uint32_t> infinities[] = {
+      {TensorType::kF32, 0xFF800000}, {TensorType::kF16, 0x7C01}, {TensorType::kBF16, 0xFF80}};
+  for (const auto& [type, bits] : infinities) {
+    const auto size = static_cast<size_t>(SizeOf(type));
+    for (size_t bad = 0; bad <= 11; ++bad) {  // 11: none
+      // Next to it the largest finite values, which must not pass for others.
+      std::string bytes(11 * size, '\0');
+      for (size_t i = 0; i < 11; ++i) {
+        const uint32_t value = i == bad ? bits : type == TensorType::kF16 ? 0xFBFF : 0xFF7FFFFF;
+        std::memcpy(
+            bytes.data() + i * size,
+            reinterpret_cast<const char*>(&value) + (type == TensorType::kBF16 && i != bad ? 2 : 0),
+            size);
+      }
+      std::filesystem::remove(folder_.path() / "model.safetensors");
+      ASSERT_OK_AND_ASSIGN(SafetensorsWriter writer,
+                           SafetensorsWriter::Create(folder_.path() / "model.safetensors",
+                                                     {{kEmbedding, type, {11}}}));
+      ASSERT_OK(writer.WriteBytes(bytes));
+      ASSERT_OK(writer.Finish());
+      ASSERT_OK_AND_ASSIGN(const ModelSource source, Open());
+      const Status seen =
+          source.VisitBytes(source.tensors()[0], [](std::string_view) { return OkStatus(); });
+      if (bad == 11)
+        EXPECT_OK(seen);
+      else
+        EXPECT_THAT(seen, IsBad(StatusCode::kDataLoss, fmt::format("value {} of", bad)));
     }
   }
 }

@@ -80,6 +80,39 @@ TEST_F(SafetensorsTest, RefusesToWriteWhatReadersWouldRefuse) {
   EXPECT_FALSE(std::filesystem::exists(path_));
 }
 
+TEST_F(SafetensorsTest, HashesBesideAsInTurn) {
+  const std::vector<float> values(700'001, 0.5f);
+  std::string digests[2];
+  for (const Hashing hashing : {Hashing::kInTurn, Hashing::kBeside}) {
+    const auto path = folder_ / (hashing == Hashing::kBeside ? "beside" : "in-turn");
+    ASSERT_OK_AND_ASSIGN(SafetensorsWriter writer,
+                         SafetensorsWriter::Create(path, {{"a", TensorType::kF16, {700'001}}},
+                                                   /*piece_written=*/{}, hashing));
+    ASSERT_OK(writer.WriteFloats(values));
+    ASSERT_OK_AND_ASSIGN(const FileDigest digest, writer.Finish());
+    EXPECT_EQ(digest.sha256, *Sha256OfFile(path));
+    digests[hashing == Hashing::kBeside] = digest.sha256;
+  }
+  EXPECT_EQ(digests[0], digests[1]);
+}
+
+TEST_F(SafetensorsTest, AStopWhileWritingIsReturned) {
+  const std::vector<float> values(700'001, 0.5f);
+  int pieces = 0;
+  const auto stop = [&] { return ++pieces < 3 ? OkStatus() : Aborted("told to stop"); };
+  ASSERT_OK_AND_ASSIGN(SafetensorsWriter writer,
+                       SafetensorsWriter::Create(path_, {{"a", TensorType::kF32, {700'001}}}, stop,
+                                                 Hashing::kBeside));
+  EXPECT_THAT(writer.WriteFloats(values), StatusIs(StatusCode::kAborted, HasSubstr("told")));
+}
+
+TEST_F(SafetensorsTest, NamesTheTensorWithAValueTooLargeForF16) {
+  ASSERT_OK_AND_ASSIGN(SafetensorsWriter writer,
+                       SafetensorsWriter::Create(path_, {{"big", TensorType::kF16, {2}}}));
+  EXPECT_THAT(writer.WriteFloats(std::vector<float>{1, 65520}),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("big")));
+}
+
 TEST_F(SafetensorsTest, ReadsEveryTypeTransformersWrites) {
   const std::string header = R"({"b":{"dtype":"F16","shape":[2],"data_offsets":[8,12]},)"
                              R"("i":{"dtype":"I64","shape":[1],"data_offsets":[0,8]},)"
