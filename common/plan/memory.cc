@@ -18,6 +18,9 @@ constexpr int64_t kFloat32ProductBytes = 64 * kMiB;
 // worker/parallel/segment.h: slots of two areas per rank.
 constexpr int64_t kSegmentBytesPerRank = 4 * 2 * 128 * 1024;
 
+// worker/model/transformer.cc: later places' rows are made when they come.
+constexpr int64_t kRopeRowsMax = 16384;
+
 int64_t RoundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
 }  // namespace
@@ -70,7 +73,8 @@ MemoryPlan PlanMemory(const RankShape& shape) {
   hold(Part::kMoments, "second, float32", 4 * parameters);
   if (step.bfloat16) hold(Part::kWeights, "bfloat16", 2 * parameters);
   if (!step.model.gpt2) {
-    const int64_t table = step.model.max_positions * step.model.head_width / 2 * 4;
+    const int64_t table =
+        std::min(step.model.max_positions, kRopeRowsMax) * step.model.head_width / 2 * 4;
     hold(Part::kWeights, "rope table", table);
     hold(Part::kWeights, "rope table", table);
   }

@@ -26,7 +26,7 @@ struct ParameterSpec {
   int64_t first = 0;  // offset in the flat buffers, elements
   int64_t count = 0;
 
-  // A linear layer of a block: the output widths of the projections that it packs, each of which is
+  // A linear layer of a block or of a masked head: the output widths of the projections that it packs, each of which is
   // a matrix of its own to the optimiser. Empty for embeddings, the head, norms and biases.
   std::vector<int64_t> projections = {};
   bool is_in_out = false;  // shape is [in, out]

@@ -40,7 +40,8 @@ std::vector<float> Trained(const ModelConfig& config, Precision precision, Recom
 }
 
 TEST(Recompute, ChangesNotABit) {
-  for (const ModelConfig& config : {TinyLlama(), TinyGpt2()}) {
+  for (const ModelConfig& config :
+       {TinyLlama(), TinyGpt2(), TinyOf("qwen3"), TinyOf("gemma3_text"), TinyOf("bert")}) {
     for (const Precision precision : {Precision::kFloat32, Precision::kBfloat16}) {
       SCOPED_TRACE(config.model_type + (precision == Precision::kFloat32 ? " fp32" : " bf16"));
       const std::vector<float> kept = Trained(config, precision, Recompute::kNone);

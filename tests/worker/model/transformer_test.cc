@@ -259,6 +259,19 @@ TEST_P(TransformerFamilies, DecodeWhatForwardComputes) {
   EXPECT_EQ(other.length, 9);
 }
 
+TEST(Transformer, TurnsByDistanceAloneAlsoBeyondTheRowsThatAreKept) {
+  ModelConfig config = TinyLlama();
+  config.max_positions = 20'000;
+  const Subject subject = Subject::Of(config);
+  const Batch near = Pack({kItems[3]});
+  const Tensor expected = subject.model.Forward(near, nullptr);
+  for (const int32_t first : {16'380, 19'000}) {
+    Batch far = near;
+    for (int32_t& position : far.position_ids_T) position += first;
+    EXPECT_CLOSE(subject.model.Forward(far, nullptr), expected, 1e-9);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, TransformerFamilies,
                          testing::Values(TinyLlama(), Tied(TinyLlama(), true), TinyGpt2(),
                                          Tied(TinyGpt2(), false), TinyOf("mistral"),
