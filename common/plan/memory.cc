@@ -72,11 +72,12 @@ MemoryPlan PlanMemory(const RankShape& shape) {
   hold(Part::kMoments, "first, float32", 4 * parameters);
   hold(Part::kMoments, "second, float32", 4 * parameters);
   if (step.bfloat16) hold(Part::kWeights, "bfloat16", 2 * parameters);
-  if (!step.model.gpt2) {
+  if (!step.model.family.learned_positions) {
     const int64_t table =
         std::min(step.model.max_positions, kRopeRowsMax) * step.model.head_width / 2 * 4;
-    hold(Part::kWeights, "rope table", table);
-    hold(Part::kWeights, "rope table", table);
+    for (int i = 0; i < (step.model.family.local_rope ? 4 : 2); ++i) {
+      hold(Part::kWeights, "rope table", table);
+    }
   }
   ReplayForwardBackward(step, meter);
   ReplayUpdate(step, meter);

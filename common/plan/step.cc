@@ -16,10 +16,14 @@ constexpr int64_t kChunkTokens = 512;  // of the head, as worker/ops/head.cc has
 constexpr int64_t kChunkLogitsMax = int64_t{64} << 20;
 constexpr int64_t kFloat = 4, kId = 8;
 
-// As BlockSaved of worker/model/block.h.
+// As HalfSaved and BlockSaved of worker/model/block.h.
+struct HalfSaved {
+  Held in, normed, before_stats, result, after_stats;
+};
 struct BlockSaved {
-  Held x, attention_normed, attention_stats, qkv, attention_out, logsumexp;
-  Held h, mlp_normed, mlp_stats, mlp_in, mlp_activated;
+  HalfSaved attention_half, mlp_half;
+  Held query, key, query_stats, key_stats;
+  Held qkv, attention_out, logsumexp, mlp_in, mlp_activated;
 };
 
 class Replay {
@@ -34,13 +38,16 @@ class Replay {
     Held x = Kept("block input", model_.hidden_size);
     for (BlockSaved& saved : blocks) x = BlockForward(std::move(x), saved);
     const Held last = x;
-    const Held stats = NormStats();
-    const Held hidden = Kept("final norm", model_.hidden_size);
+    const FinalNorm final_norm = FinalNormForward();
+    const HeadSaved head = HeadTransform();
     const Held signals = meter_.Take(kHead, "log-probabilities", tokens_ * (2 * kFloat + 1));
     const Held dhidden = Between("gradient of the residual stream", model_.hidden_size);
     Head(/*backward=*/true);
+    const Held dseen = HeadTransformBackward();
 
-    Held dx = Between("gradient of the residual stream", model_.hidden_size);
+    Held dx = model_.family.masked_head
+                  ? Held()
+                  : Between("gradient of the residual stream", model_.hidden_size);
     while (!blocks.empty()) {
       dx = BlockBackward(blocks.back());
       blocks.pop_back();
@@ -55,15 +62,21 @@ class Replay {
       BlockSaved saved;
       x = BlockForward(std::move(x), saved);
     }
-    const Held stats = NormStats();
-    const Held hidden = Kept("final norm", model_.hidden_size);
+    const FinalNorm final_norm = FinalNormForward();
+    const HeadSaved head = HeadTransform();
     const Held signals = meter_.Take(kHead, "log-probabilities", tokens_ * (3 * kFloat + 1));
     Head(/*backward=*/false);
   }
 
  private:
   struct Places {
-    Held ids, rope;
+    Held ids, rope, local_rope, embedded, stats;
+  };
+  struct FinalNorm {
+    Held stats, hidden;
+  };
+  struct HeadSaved {
+    Held dense, activated, stats, out;
   };
 
   Held Kept(std::string_view tensor, int64_t width) {
@@ -79,8 +92,7 @@ class Replay {
     if (step_.bfloat16) Scratch("products", ProductScratchBytes(m, n, k, step_.threads));
   }
   void GradientScratch(int64_t outputs, int64_t inputs) {
-    // GPT-2 keeps its weights as [in, out].
-    const int64_t n = model_.gpt2 ? outputs : inputs;
+    const int64_t n = model_.family.in_out_weights ? outputs : inputs;
     if (step_.bfloat16) {
       Scratch("products", GradientProductScratchBytes(n, tokens_, step_.threads));
     }
@@ -90,9 +102,14 @@ class Replay {
                                                step_.threads, backward));
   }
   Held NormStats() {
-    const int64_t of_token = model_.gpt2 ? 2 : 1;
+    const int64_t of_token = model_.family.layer_norm ? 2 : 1;
     return meter_.Take(kActivations, "norm statistics", tokens_ * of_token * kFloat);
   }
+  Held HeadStats(int64_t heads) {
+    return meter_.Take(kActivations, "norm statistics", tokens_ * heads * kFloat);
+  }
+  bool norms_before() const { return model_.family.norm_place != NormPlace::kAfter; }
+  bool norms_after() const { return model_.family.norm_place != NormPlace::kBefore; }
   // Returns the gradient of the inputs.
   Held LinearBackward(int64_t inputs, int64_t outputs) {
     GradientScratch(outputs, inputs);
@@ -104,34 +121,96 @@ class Replay {
   Places Embed() {
     Places places;
     places.ids = meter_.Take(kData, "token ids", 2 * tokens_ * kId);
-    if (!model_.gpt2) {
-      places.rope = meter_.Take(kActivations, "rope", tokens_ * model_.head_width * kFloat);
+    const auto rope = [&] {
+      return meter_.Take(kActivations, "rope", tokens_ * model_.head_width * kFloat);
+    };
+    if (!model_.family.learned_positions) places.rope = rope();
+    if (model_.family.local_rope) places.local_rope = rope();
+    if (model_.family.masked_head) {
+      places.embedded = Kept("embeddings", model_.hidden_size);
+      places.stats = NormStats();
     }
     return places;
   }
 
+  FinalNorm FinalNormForward() {
+    FinalNorm made;
+    if (model_.family.masked_head) return made;
+    made.stats = NormStats();
+    made.hidden = Kept("final norm", model_.hidden_size);
+    return made;
+  }
+
+  HeadSaved HeadTransform() {
+    HeadSaved made;
+    if (!model_.family.masked_head) return made;
+    made.dense = Kept("head's layer", model_.hidden_size);
+    ProductScratch(tokens_, model_.hidden_size, model_.hidden_size);
+    made.activated = Kept("head's layer", model_.hidden_size);
+    made.stats = NormStats();
+    made.out = Kept("head's layer", model_.hidden_size);
+    return made;
+  }
+
+  Held HeadTransformBackward() {
+    if (!model_.family.masked_head) return nullptr;
+    const Held dactivated = Between("gradient in the head", model_.hidden_size);
+    const Held ddense = Between("gradient in the head", model_.hidden_size);
+    return LinearBackward(model_.hidden_size, model_.hidden_size);
+  }
+
   Held BlockForward(Held x, BlockSaved& saved) {
-    RunInner(std::move(x), saved);
-    Held y = Kept("block input", model_.hidden_size);
-    ProductScratch(tokens_, model_.hidden_size, model_.mlp_width);
+    Held y = Run(std::move(x), saved);
     Forget(saved);
     return y;
   }
 
+  Held Run(Held x, BlockSaved& saved) {
+    RunInner(std::move(x), saved);
+    return Leave(saved.mlp_half, model_.mlp_width, "block input");
+  }
+
+  void Enter(Held x, HalfSaved& half) {
+    half.in = std::move(x);
+    if (!norms_before()) return;
+    half.before_stats = NormStats();
+    half.normed = Kept("norm outputs", model_.hidden_size);
+  }
+
+  // The half's output; its last linear layer has `inputs`.
+  Held Leave(HalfSaved& half, int64_t inputs, std::string_view output) {
+    if (!norms_after()) {
+      Held y = Kept(output, model_.hidden_size);
+      ProductScratch(tokens_, model_.hidden_size, inputs);
+      return y;
+    }
+    half.result = Kept("before the norm after", model_.hidden_size);
+    ProductScratch(tokens_, model_.hidden_size, inputs);
+    half.after_stats = NormStats();
+    return Kept(output, model_.hidden_size);
+  }
+
+  void NormQueriesAndKeys(BlockSaved& saved) {
+    const auto norm = [&](int64_t heads, Held& kept, Held& stats) {
+      kept = Kept("queries and keys before their norms", heads * model_.head_width);
+      stats = HeadStats(heads);
+      Scratch("norms of heads", tokens_ * heads * model_.head_width * step_.real());
+    };
+    norm(model_.heads, saved.query, saved.query_stats);
+    norm(model_.kv_heads, saved.key, saved.key_stats);
+  }
+
   void RunInner(Held x, BlockSaved& saved) {
-    saved.x = std::move(x);
-    saved.attention_stats = NormStats();
-    saved.attention_normed = Kept("norm outputs", model_.hidden_size);
+    Enter(std::move(x), saved.attention_half);
     saved.qkv = Kept("queries, keys, values", model_.qkv_width());
     ProductScratch(tokens_, model_.qkv_width(), model_.hidden_size);
+    if (model_.family.query_key_norm) NormQueriesAndKeys(saved);
     saved.attention_out = Kept("attention output", model_.attention_width());
     saved.logsumexp =
         meter_.Take(kActivations, "attention log-sum-exp", model_.heads * tokens_ * kFloat);
     AttentionScratch(/*backward=*/false);
-    saved.h = Kept("residual stream", model_.hidden_size);
-    ProductScratch(tokens_, model_.hidden_size, model_.attention_width());
-    saved.mlp_stats = NormStats();
-    saved.mlp_normed = Kept("norm outputs", model_.hidden_size);
+    Held h = Leave(saved.attention_half, model_.attention_width(), "residual stream");
+    Enter(std::move(h), saved.mlp_half);
     saved.mlp_in = Kept("MLP input", model_.mlp_in_width());
     ProductScratch(tokens_, model_.mlp_in_width(), model_.hidden_size);
     saved.mlp_activated = Kept("MLP activation", model_.mlp_width);
@@ -141,32 +220,48 @@ class Replay {
     if (step_.recompute == Recompute::kNone) return;
     if (step_.recompute == Recompute::kBlock) {
       BlockSaved input;
-      input.x = std::move(saved.x);
+      input.attention_half.in = std::move(saved.attention_half.in);
       saved = std::move(input);
       return;
     }
-    saved.attention_normed = saved.mlp_normed = saved.mlp_activated = nullptr;
+    saved.attention_half.normed = saved.mlp_half.normed = saved.mlp_activated = nullptr;
   }
 
   Held BlockBackward(const BlockSaved& saved) {
     if (step_.recompute != Recompute::kBlock) return HalvesBackward();
     BlockSaved again;
-    RunInner(saved.x, again);
+    if (norms_after()) {
+      Run(saved.attention_half.in, again);
+    } else {
+      RunInner(saved.attention_half.in, again);
+    }
     return HalvesBackward();
+  }
+
+  // The gradient by what the norm after a half saw.
+  Held LeaveBackward() {
+    return norms_after() ? Between("gradient of the residual stream", model_.hidden_size) : nullptr;
   }
 
   Held HalvesBackward() {
     const Held dh = MlpBackward();
+    const Held dresult = LeaveBackward();
     Held dqkv;
     {
       const Held dattention = LinearBackward(model_.attention_width(), model_.hidden_size);
       dqkv = Between("gradient in attention", model_.qkv_width());
       AttentionScratch(/*backward=*/true);
     }
+    if (model_.family.query_key_norm) {
+      for (const int64_t heads : {model_.heads, model_.kv_heads}) {
+        Scratch("norms of heads", 2 * tokens_ * heads * model_.head_width * step_.real());
+      }
+    }
     return NormedBackward(model_.qkv_width());
   }
 
   Held MlpBackward() {
+    const Held dresult = LeaveBackward();
     Held din;
     {
       const Held activated = MadeAgain("MLP activation", model_.mlp_width);
@@ -180,8 +275,9 @@ class Replay {
   Held NormedBackward(int64_t outputs) {
     Held dnormed;
     {
-      const Held stats = step_.recompute == Recompute::kActivations ? NormStats() : nullptr;
-      const Held normed = MadeAgain("norm outputs", model_.hidden_size);
+      const bool again = norms_before() && step_.recompute == Recompute::kActivations;
+      const Held stats = again ? NormStats() : nullptr;
+      const Held normed = norms_before() ? MadeAgain("norm outputs", model_.hidden_size) : nullptr;
       dnormed = LinearBackward(model_.hidden_size, outputs);
     }
     return Between("gradient of the residual stream", model_.hidden_size);
@@ -199,6 +295,7 @@ class Replay {
     const Held logits = meter_.Take(kHead, "logits", chunk * vocab * kFloat);
     ProductScratch(chunk, vocab, width);
     if (!backward) return;
+    if (model_.family.masked_head) Scratch("gradient of the bias", vocab * kFloat);
     if (step_.bfloat16) {
       Scratch("products", GradientProductScratchBytes(width, chunk, step_.threads));
     }

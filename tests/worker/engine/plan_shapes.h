@@ -8,7 +8,16 @@
 namespace trainyard::worker {
 
 inline plan::ModelShape ShapeOf(const ModelConfig& config) {
-  return {.gpt2 = config.model_type == "gpt2",
+  const Family& family = config.family();
+  return {.family = {.layer_norm = family.norm == NormKind::kLayer,
+                     .learned_positions = family.position == PositionKind::kLearned,
+                     .in_out_weights = family.names.linear_is_in_out,
+                     .gated = family.gated(),
+                     .norm_place = static_cast<plan::NormPlace>(family.norm_place),
+                     .query_key_norm = family.query_key_norm,
+                     .masked_head = family.head == HeadKind::kMasked,
+                     .token_types = !family.names.type_embedding.empty(),
+                     .local_rope = config.model_type == "gemma3_text"},
           .vocab_size = config.vocab_size,
           .hidden_size = config.hidden_size,
           .layers = config.layers,
@@ -17,18 +26,27 @@ inline plan::ModelShape ShapeOf(const ModelConfig& config) {
           .head_width = config.head_width,
           .mlp_width = config.mlp_width,
           .max_positions = config.max_positions,
+          .type_vocab_size = config.type_vocab_size,
+          .qkv_bias = config.qkv_bias,
+          .attention_out_bias = config.attention_out_bias,
+          .mlp_bias = config.mlp_bias,
           .tie_embeddings = config.tie_embeddings};
 }
 
 inline ModelConfig Widened(ModelConfig config, int64_t layers) {
+  config = *WithFamily(config);
+  const bool own_keys = config.family().position == PositionKind::kLearned;
   config.vocab_size = 1511;
   config.hidden_size = 192;
   config.layers = layers;
   config.heads = 6;
-  config.kv_heads = config.model_type == "gpt2" ? 6 : 3;
+  config.kv_heads = own_keys ? 6 : 3;
   config.head_width = 32;
-  config.mlp_width = config.model_type == "gpt2" ? 768 : 512;
+  config.mlp_width = own_keys ? 768 : 512;
   config.max_positions = 512;
+  if (!config.attention.empty()) {
+    config.attention.resize(static_cast<size_t>(layers), config.attention[0]);
+  }
   return config;
 }
 

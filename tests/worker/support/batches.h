@@ -69,7 +69,7 @@ inline bool IsKeyBias(const ModelConfig& config, const std::string& name) {
 
 // A tiny model of any family, with everything on that the family can have.
 inline ModelConfig TinyOf(const std::string& model_type) {
-  if (model_type == "gpt2") return TinyGpt2();
+  if (model_type == "gpt2") return *WithFamily(TinyGpt2());
   ModelConfig config = TinyLlama();
   config.model_type = model_type;
   const Family& family = config.family();
