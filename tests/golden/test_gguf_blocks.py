@@ -18,7 +18,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("TRAINYARD_BUILD_DIR", REPOSITORY / "build"))
 PROBE = BUILD / "tests" / "gguf_probe"
 TYPES = ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"]
-WRITTEN = ["F32", "F16", "BF16", "Q8_0", "Q4_0"]
+WRITTEN = ["F32", "F16", "BF16", "Q8_0", "Q5_0", "Q4_0"]
 ROWS, BLOCKS = 64, 8
 
 

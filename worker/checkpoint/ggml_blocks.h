@@ -15,9 +15,10 @@ namespace trainyard::worker {
 // `blocks` are whole blocks of `type`, `values` as many as they hold.
 void DequantiseBlocks(GgmlType type, std::span<const std::byte> blocks, std::span<float> values);
 
-// The other way, for F32, F16, BF16, Q8_0 and Q4_0; `values` are whole blocks. Unimplemented for
-// the other types. InvalidArgument for a value that the type cannot hold: not finite, or so large
-// that a float16 would become infinite.
+// The other way; `values` are whole blocks. To the bit as the package for F32, F16, BF16, Q8_0,
+// Q5_0 and Q4_0; Q4_K and Q6_K as ggml_quantise_k.h says; Unimplemented for the other types.
+// InvalidArgument for a value that the type cannot hold: not finite, or so large that a float16
+// would become infinite.
 Status QuantiseBlocks(GgmlType type, std::span<const float> values, std::span<std::byte> blocks);
 
 }  // namespace trainyard::worker

@@ -6,6 +6,7 @@
 #include "common/require.h"
 #include "worker/checkpoint/float_formats.h"
 #include "worker/checkpoint/ggml_blocks.h"
+#include "worker/checkpoint/ggml_quantise_k.h"
 
 // Built with -ffp-contract=off, as ggml_blocks.cc.
 namespace trainyard::worker {
@@ -48,18 +49,34 @@ bool ToQ8_0(const float* values, uint8_t* block) {
   return ToHalf(d, block);
 }
 
-// d = the value of the largest magnitude / -8, so that this one becomes 0; q = value / d + 8.5,
-// cut. The product is taken in float64, where it is exact.
+// The value of the largest magnitude, the first of several.
+float Largest(const float* values) {
+  return *std::max_element(values, values + 32,
+                           [](float a, float b) { return std::fabs(a) < std::fabs(b); });
+}
+
+// d = the largest / -8, so that this one becomes 0; q = value / d + 8.5, cut.
 bool ToQ4_0(const float* values, uint8_t* block) {
-  const float* largest = std::max_element(
-      values, values + 32, [](float a, float b) { return std::fabs(a) < std::fabs(b); });
-  const float d = *largest / -8.0f;
+  const float d = Largest(values) / -8.0f;
   const float inverse = Inverse(d);
   const auto quantise = [&](float value) {
     return std::min(15, static_cast<int>(value * inverse + 8.5f));
   };
   for (int i = 0; i < 16; ++i)
     block[2 + i] = static_cast<uint8_t>(quantise(values[i]) | (quantise(values[i + 16]) << 4));
+  return ToHalf(d, block);
+}
+
+// The same with 32 levels: d = the largest / -16; the fifth bit of value i is bit i of 4 bytes.
+bool ToQ5_0(const float* values, uint8_t* block) {
+  const float d = Largest(values) / -16.0f;
+  const float inverse = Inverse(d);
+  std::memset(block + 2, 0, 20);
+  for (int i = 0; i < 32; ++i) {
+    const int q = std::min(31, static_cast<int>(values[i] * inverse + 16.5f));
+    block[6 + i % 16] |= static_cast<uint8_t>((q & 15) << (i < 16 ? 0 : 4));
+    block[2 + i / 8] |= static_cast<uint8_t>((q >> 4) << (i % 8));
+  }
   return ToHalf(d, block);
 }
 
@@ -97,9 +114,14 @@ Status QuantiseBlocks(GgmlType type, std::span<const float> values, std::span<st
       return each([](const float* v, uint8_t* b) { return ToQ8_0(v, b); });
     case GgmlType::kQ4_0:
       return each([](const float* v, uint8_t* b) { return ToQ4_0(v, b); });
+    case GgmlType::kQ5_0:
+      return each([](const float* v, uint8_t* b) { return ToQ5_0(v, b); });
+    case GgmlType::kQ4_K:
+      return each([](const float* v, uint8_t* b) { return QuantiseQ4_K(v, b); });
+    case GgmlType::kQ6_K:
+      return each([](const float* v, uint8_t* b) { return QuantiseQ6_K(v, b); });
     default:
-      return Unimplemented("weights are not written as {}; F32, F16, BF16, Q8_0 and Q4_0 are",
-                           row.name);
+      return Unimplemented("weights are read, but not written, as {}", row.name);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "worker/checkpoint/gguf_export.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "worker/checkpoint/gguf_names.h"
 
@@ -14,17 +15,39 @@ int64_t RowValues(const SourceTensor& tensor) {
   return tensor.shape.size() < 2 ? 1 : tensor.shape.back();
 }
 
-GgmlType TypeOf(const SourceTensor& tensor, const GgufName& name, GgmlType wanted) {
+// llama.cpp's choice for Q4_K_M (src/llama-quant.cpp): the first and last eighth of the blocks, and
+// every third between them.
+bool TakesMoreBits(int64_t block, int64_t blocks) {
+  const int64_t eighth = blocks / 8;
+  return block < eighth || block >= 7 * blocks / 8 || (block - eighth) % 3 == 2;
+}
+
+// The block's number in "blk.7.attn_v.weight".
+int64_t BlockOf(const std::string& name) { return std::strtoll(name.c_str() + 4, nullptr, 10); }
+
+GgmlType WantedType(const std::string& name, const GgufExport& options) {
+  // Less than 8 bits a value.
+  const GgmlTypeRow& row = RowOf(options.type);
+  if (row.block_bytes >= row.block_values) return options.type;
+  const bool is_mixture = options.type == GgmlType::kQ4_K;
+  if (name == "token_embd.weight" || name == "output.weight")
+    return is_mixture ? GgmlType::kQ6_K : GgmlType::kQ8_0;
+  const bool is_sensitive = name.ends_with(".attn_v.weight") || name.ends_with(".ffn_down.weight");
+  return is_mixture && is_sensitive && TakesMoreBits(BlockOf(name), options.blocks)
+             ? GgmlType::kQ6_K
+             : options.type;
+}
+
+GgmlType TypeOf(const SourceTensor& tensor, const GgufName& name, const GgufExport& options) {
   const bool is_table = name.name == "position_embd.weight" || name.name == "token_types.weight";
   if (tensor.shape.size() < 2 || is_table) return GgmlType::kF32;
-  const bool is_vocabulary = name.name == "token_embd.weight" || name.name == "output.weight";
-  // 8.5 bits a value.
-  const GgmlTypeRow& row = RowOf(wanted);
-  const bool is_small = row.block_bytes * 8 < 8 * row.block_values;
-  const GgmlType type = is_vocabulary && is_small ? GgmlType::kQ8_0 : wanted;
   const int64_t row_values =
       name.reshape == kTransposed ? tensor.shape.front() : tensor.shape.back();
-  return row_values % RowOf(type).block_values == 0 ? type : GgmlType::kF16;
+  const auto fits = [&](GgmlType type) { return row_values % RowOf(type).block_values == 0; };
+  GgmlType type = WantedType(name.name, options);
+  if (!fits(type) && type == GgmlType::kQ4_K) type = GgmlType::kQ5_0;
+  if (!fits(type) && type == GgmlType::kQ6_K) type = GgmlType::kQ8_0;
+  return fits(type) ? type : GgmlType::kF16;
 }
 
 // Row 2j + k of a head is row j of its half k.
@@ -112,7 +135,7 @@ StatusOr<FileDigest> WriteGguf(const ModelSource& source, const std::filesystem:
       continue;
     }
     parts.push_back({&tensor, *name});
-    specs.push_back({name->name, TypeOf(tensor, *name, options.type), tensor.shape});
+    specs.push_back({name->name, TypeOf(tensor, *name, options), tensor.shape});
     if (name->reshape == kTransposed)
       std::reverse(specs.back().shape.begin(), specs.back().shape.end());
   }

@@ -16,16 +16,18 @@ namespace trainyard::worker {
 struct GgufExport {
   std::string architecture;        // general.architecture
   GgufWriter::Keys keys;           // all of them
-  GgmlType type = GgmlType::kF16;  // of matrices whose rows are whole blocks of it; see below
+  GgmlType type = GgmlType::kF16;  // of most matrices; see below
+  int64_t blocks = 0;
   int64_t heads = 1;
   int64_t kv_heads = 1;
   std::vector<float> rope_factors;  // tensor "rope_freqs.weight"; empty: none
 };
 
-// Vectors, positions and token types stay F32; matrices whose rows are not whole blocks become F16;
-// embeddings and head are Q8_0 where the others have less than 8 bits. Weights that the
-// architecture has no place for (BERT's heads) are left out and named in `left_out`. As GgufWriter
-// for errors.
+// Vectors, positions and token types stay F32. Embeddings and head have more bits than the other
+// matrices where these have less than 8: Q8_0, or Q6_K beside Q4_K. Q4_K means llama.cpp's mixture
+// Q4_K_M: half of the value projections and down projections are Q6_K. Rows that are not whole
+// blocks take Q5_0 for Q4_K, Q8_0 for Q6_K, F16 for others. Weights that the architecture has no
+// place for (BERT's heads) are left out and named in `left_out`. Errors as GgufWriter's.
 StatusOr<FileDigest> WriteGguf(const ModelSource& source, const std::filesystem::path& path,
                                const GgufExport& options, const PieceWritten& piece_written,
                                std::vector<std::string>* left_out);

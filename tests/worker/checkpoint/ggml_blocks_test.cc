@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "common/rng.h"
+#include "tests/support/status_matchers.h"
 #include "tests/worker/checkpoint/gguf_bytes.h"
 
 namespace trainyard::worker {
@@ -83,6 +85,73 @@ TEST(GgmlBlocks, SuperBlocksOf256) {
                                               Zeros(16, {{12, -3}, {0, 1}}) + Le(kHalf));
   EXPECT_EQ(q6[197], 0.5f * -3 * (0x27 - 32));
   EXPECT_EQ(q6[0], 0.5f * -32);
+}
+
+std::vector<float> ThereAndBack(GgmlType type, const std::vector<float>& values) {
+  const GgmlTypeRow& row = RowOf(type);
+  std::string blocks(
+      values.size() / static_cast<size_t>(row.block_values) * static_cast<size_t>(row.block_bytes),
+      '\0');
+  EXPECT_OK(QuantiseBlocks(type, values, std::as_writable_bytes(std::span(blocks))));
+  return Values(type, blocks);
+}
+
+std::vector<float> NormalValues(size_t n) {
+  const Rng rng{5, Purpose::kInit};
+  std::vector<float> values(n);
+  for (size_t i = 0; i < n; ++i) values[i] = static_cast<float>(rng.Normal(0, i));
+  return values;
+}
+
+TEST(GgmlBlocks, SuperBlocksHoldAgainWhatASuperBlockHeld) {
+  const Rng rng{9, Purpose::kInit};
+  for (uint64_t turn = 0; turn < 50; ++turn) {
+    const auto draw = [&](uint64_t index, uint64_t n) {
+      return static_cast<int>(rng.Below(n, turn, index));
+    };
+    std::vector<float> q4(256), q6(256);
+    for (int i = 0; i < 256; ++i) {
+      // A scale and a minimum for 32 values; the first has the largest of both, every one both
+      // ends.
+      const auto s = static_cast<uint64_t>(i / 32);
+      const int scale = s == 0 ? 63 : 1 + draw(1000 + s, 63),
+                min = s == 0 ? 63 : draw(2000 + s, 64);
+      const int q = i % 32 == 0 ? 0 : i % 32 == 1 ? 15 : draw(static_cast<uint64_t>(i), 16);
+      q4[static_cast<size_t>(i)] =
+          0.5f * static_cast<float>(scale * q) - 0.25f * static_cast<float>(min);
+      const auto t = static_cast<uint64_t>(i / 16);
+      const int signed_scale = t == 0 ? -128 : draw(3000 + t, 255) - 127;
+      const int level = i % 16 == 0 ? -32 : draw(static_cast<uint64_t>(4000 + i), 64) - 32;
+      q6[static_cast<size_t>(i)] = 0.125f * static_cast<float>(signed_scale * level);
+    }
+    EXPECT_EQ(ThereAndBack(GgmlType::kQ4_K, q4), q4) << turn;
+    EXPECT_EQ(ThereAndBack(GgmlType::kQ6_K, q6), q6) << turn;
+  }
+}
+
+TEST(GgmlBlocks, MoreBitsLoseLess) {
+  const std::vector<float> values = NormalValues(256 * 64);
+  double last = 1e30;
+  for (const GgmlType type : {GgmlType::kQ4_0, GgmlType::kQ4_K, GgmlType::kQ5_0, GgmlType::kQ6_K,
+                              GgmlType::kQ8_0, GgmlType::kF16, GgmlType::kF32}) {
+    const std::vector<float> back = ThereAndBack(type, values);
+    double error = 0;
+    for (size_t i = 0; i < values.size(); ++i)
+      error += (back[i] - values[i]) * (back[i] - values[i]);
+    EXPECT_LT(error, last) << RowOf(type).name;
+    last = error;
+  }
+  EXPECT_EQ(last, 0);
+}
+
+TEST(GgmlBlocks, ZerosAndTinyValuesStayFinite) {
+  for (const GgmlType type :
+       {GgmlType::kQ4_0, GgmlType::kQ5_0, GgmlType::kQ8_0, GgmlType::kQ4_K, GgmlType::kQ6_K}) {
+    EXPECT_EQ(ThereAndBack(type, std::vector<float>(256, 0.0f)), std::vector<float>(256, 0.0f));
+    std::vector<float> tiny(256, 1e-42f);
+    tiny[7] = -1e-40f;
+    for (const float value : ThereAndBack(type, tiny)) EXPECT_EQ(value, 0.0f);
+  }
 }
 
 }  // namespace
