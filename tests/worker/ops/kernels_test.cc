@@ -232,6 +232,30 @@ TEST(KernelProducts, AgreeWithFloat64) {
   }
 }
 
+TEST(KernelProducts, OfAFewRowsAgreeWithFloat64AndDoNotSeeEachOther) {
+  for (const at::ScalarType type : kTypes) {
+    for (const auto& [rows, outputs, inputs] : {std::tuple<int64_t, int64_t, int64_t>{1, 1, 1},
+                                                {1, 130, 64},
+                                                {3, 7, 33},
+                                                {7, 514, 100},
+                                                {16, 65, 1536}}) {
+      SCOPED_TRACE(testing::Message() << type << " " << rows << " " << outputs << " " << inputs);
+      const Tensor x = Normal({rows, inputs}, 1, type), w = Normal({outputs, inputs}, 2, type);
+      const Tensor bias = Normal({outputs}, 3, type), residual = Normal({rows, outputs}, 4, type);
+      const Tensor y = LinearForward(x, w, bias, residual);
+      const Tensor exact = Double(x).matmul(Double(w).t());
+      EXPECT_CLOSE(y, exact + Double(bias) + Double(residual), Rounding(type));
+      EXPECT_CLOSE(WideProduct(x, w.t()), exact, KernelsOn() ? 3e-6 : Rounding(type));
+      if (!KernelsOn()) continue;
+      for (int64_t row = 0; row < rows; ++row) {
+        const Tensor alone =
+            LinearForward(x.narrow(0, row, 1), w, bias, residual.narrow(0, row, 1));
+        EXPECT_TRUE(at::equal(alone[0], y[row])) << row;
+      }
+    }
+  }
+}
+
 struct AttentionCase {
   std::vector<int32_t> cu_seqlens;
   AttentionShape shape;
