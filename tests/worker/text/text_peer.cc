@@ -5,19 +5,67 @@
 //   {"do": "template", "source": S}    compiles a chat template; later requests use it
 //   {"do": "chat", "messages": M, "tools": T, "variables": V, "prompt": B, "now": SECONDS,
 //    "spans": B}                       M, T, V are JSON texts; spans: also bytes, ids and mask
+//   {"do": "encode", "texts": [T], "parse": B, "add": B}   ids of each
+//   {"do": "gguf", "vocabulary": {...}, "to": P}           writes the tokenizer.json it says
+//   {"do": "to_gguf", "path": P, "special": {"bos": ID}}   the vocabulary of a tokenizer.json
+//   {"do": "legacy", "files": {"vocab_txt": P}, "to": P}   writes the tokenizer.json they say
 #include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
 #include "common/files.h"
 #include "worker/text/chat_template.h"
+#include "worker/text/gguf_vocabulary.h"
+#include "worker/text/legacy_vocabulary.h"
 #include "worker/text/tokenizer.h"
 
 namespace trainyard::worker {
 namespace {
 
 using Json = nlohmann::json;
+
+template <class T>
+std::optional<T> Optional(const Json& object, const char* key) {
+  return object.contains(key) ? std::optional<T>(object[key].get<T>()) : std::nullopt;
+}
+
+GgufVocabulary VocabularyOf(const Json& json) {
+  GgufVocabulary made{.model = json.value("model", ""), .pre = json.value("pre", "")};
+  made.tokens = json.value("tokens", made.tokens);
+  made.token_types = json.value("token_types", made.token_types);
+  made.scores = json.value("scores", made.scores);
+  made.merges = json.value("merges", made.merges);
+  made.bos_id = Optional<int32_t>(json, "bos_id");
+  made.eos_id = Optional<int32_t>(json, "eos_id");
+  made.unk_id = Optional<int32_t>(json, "unk_id");
+  made.sep_id = Optional<int32_t>(json, "sep_id");
+  made.pad_id = Optional<int32_t>(json, "pad_id");
+  made.cls_id = Optional<int32_t>(json, "cls_id");
+  made.add_bos = Optional<bool>(json, "add_bos");
+  made.add_eos = Optional<bool>(json, "add_eos");
+  made.add_space_prefix = Optional<bool>(json, "add_space_prefix");
+  return made;
+}
+
+Json JsonOf(const GgufVocabulary& made) {
+  Json json = {{"model", made.model},   {"pre", made.pre},
+               {"tokens", made.tokens}, {"token_types", made.token_types},
+               {"scores", made.scores}, {"merges", made.merges}};
+  const std::pair<const char*, std::optional<int32_t>> ids[] = {
+      {"bos_id", made.bos_id}, {"eos_id", made.eos_id}, {"unk_id", made.unk_id},
+      {"sep_id", made.sep_id}, {"pad_id", made.pad_id}, {"cls_id", made.cls_id}};
+  for (const auto& [name, id] : ids)
+    if (id.has_value()) json[name] = *id;
+  const std::pair<const char*, std::optional<bool>> flags[] = {
+      {"add_bos", made.add_bos},
+      {"add_eos", made.add_eos},
+      {"add_space_prefix", made.add_space_prefix}};
+  for (const auto& [name, flag] : flags)
+    if (flag.has_value()) json[name] = *flag;
+  return json;
+}
 
 class Peer {
  public:
@@ -26,6 +74,10 @@ class Peer {
     if (what == "tokenizer") return LoadTokenizer(request);
     if (what == "template") return CompileTemplate(request);
     if (what == "chat") return Chat(request);
+    if (what == "encode") return Encode(request);
+    if (what == "gguf") return FromGguf(request);
+    if (what == "to_gguf") return ToGguf(request);
+    if (what == "legacy") return FromLegacy(request);
     return InvalidArgument("no request is called {}", what);
   }
 
@@ -63,6 +115,55 @@ class Peer {
       spans.push_back(Json::array({range.begin, range.end}));
     return Json{
         {"text", chat.text}, {"spans", spans}, {"ids", tokens.ids}, {"trained", tokens.trained}};
+  }
+
+  StatusOr<Json> Encode(const Json& request) {
+    if (!tokenizer_.has_value()) return FailedPrecondition("no tokenizer was loaded");
+    Json ids = Json::array();
+    for (const Json& text : request["texts"]) {
+      ASSIGN_OR_RETURN(const auto encoded,
+                       tokenizer_->Encode(text.get<std::string>(),
+                                          {.add_special_tokens = request.value("add", false),
+                                           .parse_special_tokens = request.value("parse", true)}));
+      ids.push_back(encoded);
+    }
+    return Json{{"ids", ids}};
+  }
+
+  StatusOr<Json> FromGguf(const Json& request) {
+    ASSIGN_OR_RETURN(const std::string json,
+                     TokenizerJsonFromGguf(VocabularyOf(request["vocabulary"])));
+    RETURN_IF_ERROR(WriteFileAtomically(request.value("to", ""), json));
+    return Json::object();
+  }
+
+  StatusOr<Json> ToGguf(const Json& request) {
+    ASSIGN_OR_RETURN(const std::string json, ReadFile(request.value("path", "")));
+    const Json& special = request["special"];
+    ASSIGN_OR_RETURN(const GgufVocabulary vocabulary,
+                     GgufFromTokenizerJson(json, {.bos = Optional<int32_t>(special, "bos"),
+                                                  .eos = Optional<int32_t>(special, "eos"),
+                                                  .unk = Optional<int32_t>(special, "unk"),
+                                                  .sep = Optional<int32_t>(special, "sep"),
+                                                  .pad = Optional<int32_t>(special, "pad"),
+                                                  .cls = Optional<int32_t>(special, "cls")}));
+    return JsonOf(vocabulary);
+  }
+
+  StatusOr<Json> FromLegacy(const Json& request) {
+    std::map<std::string, std::string> texts;
+    for (const auto& [name, path] : request["files"].items()) {
+      ASSIGN_OR_RETURN(texts[name], ReadFile(path.get<std::string>()));
+    }
+    const auto text = [&](const char* name) {
+      return texts.contains(name) ? std::optional<std::string_view>(texts[name]) : std::nullopt;
+    };
+    ASSIGN_OR_RETURN(
+        const std::string json,
+        TokenizerJsonFromLegacy({text("vocab_json"), text("merges_txt"), text("vocab_txt"),
+                                 text("tokenizer_config"), text("special_tokens_map")}));
+    RETURN_IF_ERROR(WriteFileAtomically(request.value("to", ""), json));
+    return Json::object();
   }
 
   std::optional<Tokenizer> tokenizer_;
