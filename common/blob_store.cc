@@ -183,6 +183,48 @@ Status DirectoryBlobStore::Put(const std::string& key, std::string_view bytes) {
   return status;
 }
 
+Status DirectoryBlobStore::LinkToSide(const std::string& from, int from_fd,
+                                      const std::string& side_name) const {
+  ASSIGN_OR_RETURN(const Place place, Find(from, /*make_folders=*/false));
+  if (::linkat(place.folder.get(), place.name.c_str(), side_fd_.get(), side_name.c_str(), 0) == 0)
+    return OkStatus();
+  // Some disks and owners do not share files: then it is copied.
+  if (errno != EXDEV && errno != EPERM && errno != EMLINK && errno != EOPNOTSUPP)
+    return KeyError(errno, "link", from);
+  UniqueFd fd(
+      ::openat(side_fd_.get(), side_name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!fd.valid()) return KeyError(errno, "copy", from);
+  std::string piece(1 << 20, '\0');
+  for (int64_t offset = 0;;) {
+    const ssize_t n = ::pread(from_fd, piece.data(), piece.size(), offset);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return KeyError(errno, "read", from);
+    if (n == 0) return Sync(fd.get(), from);
+    RETURN_IF_ERROR(WriteAll(fd.get(), std::string_view(piece).substr(0, static_cast<size_t>(n)),
+                             fmt::format("a copy of {}", from)));
+    offset += n;
+  }
+}
+
+Status DirectoryBlobStore::Link(const std::string& from, const std::string& to) {
+  RETURN_IF_ERROR(CheckBlobKey(to));
+  int64_t size = 0;
+  ASSIGN_OR_RETURN(const UniqueFd fd, OpenBlob(from, &size));
+  const std::string name = "link-" + RandomHex(8);
+  Status status = LinkToSide(from, fd.get(), name);
+  struct stat opened, linked;
+  if (status.ok() && (::fstat(fd.get(), &opened) != 0 ||
+                      ::fstatat(side_fd_.get(), name.c_str(), &linked, AT_SYMLINK_NOFOLLOW) != 0))
+    status = KeyError(errno, "link", from);
+  // It may have been replaced meanwhile, even by what is no blob.
+  if (status.ok() && (!S_ISREG(linked.st_mode) || linked.st_size != opened.st_size))
+    status = Unavailable("blob {} changed while it was linked; try again", from);
+  if (status.ok()) status = Publish(name, to);
+  // Also after success: where `to` was this very file already, the rename did nothing.
+  ::unlinkat(side_fd_.get(), name.c_str(), 0);
+  return status;
+}
+
 StatusOr<int64_t> DirectoryBlobStore::UploadedBytes(const std::string& key) {
   RETURN_IF_ERROR(CheckBlobKey(key));
   struct stat info;

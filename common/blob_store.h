@@ -37,6 +37,11 @@ class BlobStore {
   // Creates or replaces the blob.
   virtual Status Put(const std::string& key, std::string_view bytes) = 0;
 
+  // Creates or replaces the blob `to` with the bytes that `from` has now; deleting or replacing
+  // either later leaves the other alone. Takes no more space where the disk can share them.
+  // NotFound when there is no blob `from`.
+  virtual Status Link(const std::string& from, const std::string& to) = 0;
+
   // A resumable upload of one key. Its bytes go to a side file that no reader sees.
   // Bytes received so far; 0 when no upload was begun.
   virtual StatusOr<int64_t> UploadedBytes(const std::string& key) = 0;
@@ -78,6 +83,7 @@ class DirectoryBlobStore final : public BlobStore {
   static StatusOr<std::unique_ptr<DirectoryBlobStore>> Open(const std::filesystem::path& root);
 
   Status Put(const std::string& key, std::string_view bytes) override;
+  Status Link(const std::string& from, const std::string& to) override;
   StatusOr<int64_t> UploadedBytes(const std::string& key) override;
   Status AppendUpload(const std::string& key, int64_t offset, std::string_view bytes) override;
   Status FinishUpload(const std::string& key, const std::string& sha256, int64_t size) override;
@@ -102,6 +108,8 @@ class DirectoryBlobStore final : public BlobStore {
   };
   StatusOr<Place> Find(const std::string& key, bool make_folders) const;
   StatusOr<UniqueFd> OpenBlob(const std::string& key, int64_t* size) const;
+  // A side file with the bytes of the blob `from`, which is open.
+  Status LinkToSide(const std::string& from, int from_fd, const std::string& side_name) const;
   // Moves a synced side file to its key.
   Status Publish(const std::string& side_name, const std::string& key) const;
   // The locked side file of an upload.

@@ -69,14 +69,16 @@ struct Row {
 };
 
 // One line for all the files of a source.
+void AddFiles(const std::string& path, const std::vector<BlobRef>& files, std::vector<Row>* rows) {
+  if (files.empty()) return;
+  int64_t bytes = 0;
+  for (const BlobRef& file : files) bytes += file.size_bytes;
+  rows->push_back({path, fmt::format("{} files, {} bytes", files.size(), bytes), "submit"});
+}
+
 void AddFiles(const char* list, const std::vector<DataSource>& sources, std::vector<Row>* rows) {
-  for (size_t i = 0; i < sources.size(); ++i) {
-    if (sources[i].files.empty()) continue;
-    int64_t bytes = 0;
-    for (const BlobRef& file : sources[i].files) bytes += file.size_bytes;
-    rows->push_back({fmt::format("{}[{}].files", list, i),
-                     fmt::format("{} files, {} bytes", sources[i].files.size(), bytes), "submit"});
-  }
+  for (size_t i = 0; i < sources.size(); ++i)
+    AddFiles(fmt::format("{}[{}].files", list, i), sources[i].files, rows);
 }
 
 constexpr char kTableHead[] =
@@ -94,6 +96,8 @@ std::string FormatResolved(const ResolvedSpec& resolved) {
                 rows.push_back({path, text.empty() ? "-" : text,
                                 origin == resolved.origins.end() ? "-" : origin->second});
               });
+  AddFiles("model.files", resolved.spec.model.files, &rows);
+  AddFiles("tokenizer.files", resolved.spec.tokenizer.files, &rows);
   AddFiles("data.train", resolved.spec.data.train, &rows);
   AddFiles("data.validation", resolved.spec.data.validation, &rows);
   size_t path_width = 0, value_width = 0;

@@ -9,6 +9,20 @@ using field_table::GroupList;
 using field_table::OptionalGroup;
 using field_table::Value;
 
+std::vector<Field> BlobFields() {
+  return {Value<&BlobRef::name>({.name = "name", .doc = "file name, for messages"}),
+          Value<&BlobRef::sha256>({.name = "sha256", .doc = "64 hex characters", .max = 64}),
+          Value<&BlobRef::size_bytes>({.name = "size_bytes", .doc = "length", .min = 0})};
+}
+
+// What submit found out of files that a path names.
+FieldText FilledFiles() {
+  return {.name = "files",
+          .doc = "filled in at submit: the files by content; not written by hand",
+          .filled_at_submit = true,
+          .max = 10000};
+}
+
 std::vector<Field> DataSourceFields() {
   return {
       Value<&DataSource::path>(
@@ -34,14 +48,7 @@ std::vector<Field> DataSourceFields() {
                                   .min = 0,
                                   .max = 1e6,
                                   .above = true}),
-      GroupList<&DataSource::files>(
-          {.name = "files",
-           .doc = "filled in at submit: the files by content; not written by hand",
-           .filled_at_submit = true,
-           .max = 10000},
-          {Value<&BlobRef::name>({.name = "name", .doc = "file name, for messages"}),
-           Value<&BlobRef::sha256>({.name = "sha256", .doc = "64 hex characters", .max = 64}),
-           Value<&BlobRef::size_bytes>({.name = "size_bytes", .doc = "length", .min = 0})}),
+      GroupList<&DataSource::files>(FilledFiles(), BlobFields()),
   };
 }
 
@@ -236,14 +243,17 @@ std::vector<Field> TopFields() {
                                       .doc = "a shape with fresh weights, by name",
                                       .cost = "memory and time grow with the model"}),
            Value<&ModelSpec::from>({.name = "from",
-                                    .doc = "weights to start from: a Hugging Face folder, "
-                                           "job:NAME@latest, job:NAME@400",
+                                    .doc = "weights to start from, with their tokenizer: a "
+                                           "Hugging Face folder, a .gguf file, job:NAME@latest, "
+                                           "job:NAME@400",
+                                    .cost = "its files are uploaded once, by content",
                                     .aliases = {{"model_name_or_path"}, {"base_model"}}}),
            Value<&ModelSpec::config>({.name = "config",
                                       .doc = "a shape with fresh weights: keys of a Hugging Face "
                                              "config.json; vocab_size comes from the tokenizer",
                                       .cost = "memory and time grow with the model",
-                                      .max = 200})}),
+                                      .max = 200}),
+           GroupList<&ModelSpec::files>(FilledFiles(), BlobFields())}),
       Group<&JobSpec::tokenizer>(
           {.name = "tokenizer", .doc = "one of train, from; neither: the model's own"},
           {OptionalGroup<&TokenizerSpec::train>(
@@ -264,8 +274,9 @@ std::vector<Field> TopFields() {
                      .max = 1 << 20})}),
            Value<&TokenizerSpec::from>(
                {.name = "from",
-                .doc = "a folder with tokenizer.json",
-                .aliases = {{"tokenizer_name_or_path"}, {"tokenizer_name"}}})}),
+                .doc = "a tokenizer.json, or a folder with one",
+                .aliases = {{"tokenizer_name_or_path"}, {"tokenizer_name"}}}),
+           GroupList<&TokenizerSpec::files>(FilledFiles(), BlobFields())}),
       Group<&JobSpec::data>(
           {.name = "data", .doc = "what is read"},
           {GroupList<&DataSpec::train>({.name = "train",

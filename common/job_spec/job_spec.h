@@ -23,16 +23,20 @@ struct DataSource {
   std::string format = "auto";  // auto (by extension) | text | jsonl
   std::string text_field = "text";  // jsonl: the key that holds the text
   double weight = 1.0;              // share of items drawn from this source, relative to the others
-  std::vector<BlobRef> files;  // filled in at submit; a resolved spec has these and needs no path
+  // Filled in at submit; a resolved spec has these and needs no path.
+  std::vector<BlobRef> files = {};
 };
 
 // Exactly one of preset, from, config is given.
 struct ModelSpec {
   std::string preset;  // "llama-nano", ...; common/job_spec/presets.h
-  std::string from;    // REF: a folder, job:NAME@latest, job:NAME@400
+  // REF: a Hugging Face folder or a .gguf file of the submitting client, job:NAME@latest,
+  // job:NAME@400. A resolved spec has the last form or a path that is never opened again.
+  std::string from;
   // Hugging Face config.json keys, e.g. {"model_type": "llama", "hidden_size": "288"}. Values are
   // JSON scalars in text form.
   std::map<std::string, std::string> config;
+  std::vector<BlobRef> files = {};  // filled in at submit: those of the model that `from` names
 };
 
 struct TokenizerTraining {
@@ -40,10 +44,11 @@ struct TokenizerTraining {
   int64_t vocab_size = 4096;  // special tokens included
 };
 
-// Exactly one of train, from; empty when the model brings its own.
+// At most one of train, from; neither when the model brings its own.
 struct TokenizerSpec {
   std::optional<TokenizerTraining> train;
-  std::string from;  // a folder with tokenizer.json
+  std::string from;                 // tokenizer.json or its folder, of the submitting client
+  std::vector<BlobRef> files = {};  // filled in at submit
 };
 
 struct DataSpec {

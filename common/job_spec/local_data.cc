@@ -5,13 +5,15 @@
 #include <system_error>
 
 #include "common/files.h"
+#include "common/job_spec/local_model.h"
 
 namespace trainyard {
 namespace {
 
-Status DigestSource(DataSource& source, const std::string& field, LocalFiles& files) {
-  ASSIGN_OR_RETURN(const auto paths, ExpandDataPath(source.path));
-  source.files.clear();
+// Describes the files in `refs`, and keeps where they lie in `files`.
+Status Digest(const std::vector<std::filesystem::path>& paths, const std::string& field,
+              std::vector<BlobRef>& refs, LocalFiles& files) {
+  refs.clear();
   for (const std::filesystem::path& path : paths) {
     std::error_code error;
     const auto size = static_cast<int64_t>(std::filesystem::file_size(path, error));
@@ -20,10 +22,26 @@ Status DigestSource(DataSource& source, const std::string& field, LocalFiles& fi
       return InvalidArgument("{} is empty; remove it or leave it out of {}", path.string(), field);
     }
     ASSIGN_OR_RETURN(const std::string sha256, Sha256OfFile(path));
-    source.files.push_back({path.filename().string(), sha256, size});
+    refs.push_back({path.filename().string(), sha256, size});
     files[sha256] = {path, size};
   }
   return OkStatus();
+}
+
+Status DigestSource(DataSource& source, const std::string& field, LocalFiles& files) {
+  ASSIGN_OR_RETURN(const auto paths, ExpandDataPath(source.path));
+  return Digest(paths, field, source.files, files);
+}
+
+// A model or tokenizer; `find` says which files it is made of.
+template <class Find>
+Status DigestFrom(const std::string& from, const std::string& field, Find find,
+                  std::vector<BlobRef>& refs, LocalFiles& files) {
+  if (from.empty() || NamesCheckpoint(from)) return OkStatus();
+  const auto paths = find(from);
+  Status digested = paths.status();
+  if (digested.ok()) digested = Digest(*paths, field, refs, files);
+  return digested.ok() ? digested : WithField(Annotate(digested, field), field);
 }
 
 }  // namespace
@@ -60,6 +78,10 @@ StatusOr<LocalFiles> DigestLocalData(JobSpec& spec) {
   };
   RETURN_IF_ERROR(digest(spec.data.train, "train"));
   RETURN_IF_ERROR(digest(spec.data.validation, "validation"));
+  RETURN_IF_ERROR(
+      DigestFrom(spec.model.from, "model.from", FindModelFiles, spec.model.files, files));
+  RETURN_IF_ERROR(DigestFrom(spec.tokenizer.from, "tokenizer.from", FindTokenizerFiles,
+                             spec.tokenizer.files, files));
   return files;
 }
 

@@ -1,5 +1,5 @@
-// A job's data on the machine of the one who submits it: paths become digests. No one else ever
-// opens these paths.
+// A job's data, model and tokenizer on the machine of the one who submits it: paths become digests.
+// No one else ever opens these paths.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +23,10 @@ using LocalFiles = std::map<std::string, LocalFile>;  // by SHA-256
 // NotFound when there are none.
 StatusOr<std::vector<std::filesystem::path>> ExpandDataPath(const std::string& pattern);
 
-// Fills in `files` of every source that has a path. Errors carry the source's field:
-//   NotFound         a path matches no file
-//   InvalidArgument  a file is empty
+// Fills in `files` of every source that has a path, of model.from unless it names a job's
+// checkpoint, and of tokenizer.from. Errors carry the field:
+//   NotFound         a path matches no file, or a model's folder lacks one
+//   InvalidArgument  a file is empty, or is no part of a model
 StatusOr<LocalFiles> DigestLocalData(JobSpec& spec);
 
 }  // namespace trainyard

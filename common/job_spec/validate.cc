@@ -216,10 +216,6 @@ Status KindNotBuilt(const std::string& kind) {
                     "KIND_NOT_BUILT");
 }
 
-bool IsDigest(std::string_view text) {
-  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
-
 }  // namespace
 
 std::vector<Status> FindProblems(const JobSpec& spec) {
@@ -261,28 +257,6 @@ Status Validate(const JobSpec& spec) {
     all = WithReason(all, ReasonOf(first));
   }
   return WithField(all, FieldOf(first));
-}
-
-Status ValidateUploaded(const JobSpec& spec) {
-  const auto check = [](const std::vector<DataSource>& sources, const char* list) -> Status {
-    for (size_t i = 0; i < sources.size(); ++i) {
-      const std::string path = fmt::format("{}[{}].files", list, i);
-      if (sources[i].files.empty()) {
-        return WithField(InvalidArgument("{}: empty; submit uploads the files of {} and names "
-                                         "their digests here",
-                                         path, sources[i].path),
-                         path);
-      }
-      for (size_t j = 0; j < sources[i].files.size(); ++j) {
-        if (IsDigest(sources[i].files[j].sha256)) continue;
-        const std::string digest = fmt::format("{}[{}].sha256", path, j);
-        return WithField(InvalidArgument("{}: wants 64 lower-case hex characters", digest), digest);
-      }
-    }
-    return OkStatus();
-  };
-  RETURN_IF_ERROR(check(spec.data.train, "data.train"));
-  return check(spec.data.validation, "data.validation");
 }
 
 }  // namespace trainyard

@@ -10,21 +10,14 @@
 #include "common/wire/values.h"
 #include "coordinator/service/convert.h"
 #include "coordinator/service/job_service.h"
+#include "coordinator/service/recorded_checkpoint.h"
 #include "coordinator/service/unary.h"
 
 namespace trainyard::coordinator {
 namespace {
 
-constexpr int64_t kReadBytes = 1 << 20;
-
-struct Found {
-  std::shared_ptr<const Job> job;
-  Checkpoint checkpoint;
-  int64_t durable_after = 0;
-};
-
 // projects/{p}/jobs/{j}/checkpoints/{step}; step may be "latest".
-StatusOr<Found> Find(const Coordinator& coordinator, const std::string& text) {
+StatusOr<RecordedCheckpoint> Find(const Coordinator& coordinator, const std::string& text) {
   ASSIGN_OR_RETURN(const ResourceName name, ParseResourceName(text));
   if (name.collection != "checkpoints")
     return WithField(InvalidArgument("{:?} names no checkpoint: give "
@@ -33,43 +26,7 @@ StatusOr<Found> Find(const Coordinator& coordinator, const std::string& text) {
                                      text.substr(0, 200)),
                      "name");
   ASSIGN_OR_RETURN(const std::string ref, JobRef(JobName(name.project, name.job)));
-  ASSIGN_OR_RETURN(const Answer<JobView> view, coordinator.Get(ref));
-  const auto& recorded = view.value.job->checkpoints;
-  auto found = recorded.end();
-  if (name.item == "latest") {
-    if (!recorded.empty()) found = recorded.end() - 1;
-  } else {
-    int64_t step = 0;
-    const char* const end = name.item.data() + name.item.size();
-    if (std::from_chars(name.item.data(), end, step).ptr != end)
-      return WithField(InvalidArgument("{:?} is no step: give a number or latest", name.item),
-                       "name");
-    found = std::find_if(recorded.begin(), recorded.end(),
-                         [step](const Checkpoint& c) { return c.step == step; });
-  }
-  if (found == recorded.end())
-    return WithReason(NotFound("job {} has no recorded checkpoint {}; `trainyard checkpoint list "
-                               "{}` shows those it has",
-                               view.value.job->id.value, name.item, view.value.job->id.value),
-                      "CHECKPOINT_NOT_FOUND");
-  return Found{view.value.job, *found, view.durable_after};
-}
-
-StatusOr<CheckpointManifest> ManifestOf(BlobStore& blobs, const Checkpoint& checkpoint) {
-  ASSIGN_OR_RETURN(const auto folder, blobs.LocalPath(checkpoint.key));
-  if (!folder.has_value())
-    return Unimplemented("reading the manifest of a checkpoint in a remote BlobStore");
-  return ReadManifest(*folder, checkpoint.manifest_digest);
-}
-
-StatusOr<std::string> DigestOf(BlobStore& blobs, const std::string& key) {
-  Sha256Stream stream;
-  for (int64_t offset = 0;;) {
-    ASSIGN_OR_RETURN(const std::string bytes, blobs.Read(key, offset, kReadBytes));
-    if (bytes.empty()) return stream.Finish();
-    stream.Add(bytes);
-    offset += static_cast<int64_t>(bytes.size());
-  }
+  return FindRecorded(coordinator, ref, name.item);
 }
 
 // Nothing when the file is what was recorded.
@@ -80,7 +37,7 @@ std::optional<std::string> ProblemOf(BlobStore& blobs, const std::string& folder
   if (!size.ok()) return fmt::format("{}: {}", file.path, MessageOf(size.status()));
   if (*size != file.size)
     return fmt::format("{}: {} bytes, {} were recorded", file.path, *size, file.size);
-  const auto digest = DigestOf(blobs, key);
+  const auto digest = DigestOfBlob(blobs, key);
   if (!digest.ok()) return fmt::format("{}: {}", file.path, MessageOf(digest.status()));
   if (*digest != file.sha256) return fmt::format("{}: its bytes are not those recorded", file.path);
   return std::nullopt;
@@ -129,7 +86,8 @@ CheckpointServiceImpl::Unary* CheckpointServiceImpl::GetCheckpoint(
       runtime_, call, "/trainyard.v1.CheckpointService/GetCheckpoint", Blocks::kShortly,
       [=, this](const Principal&) -> StatusOr<int64_t> {
         const ServiceContext& context = runtime_.context();
-        ASSIGN_OR_RETURN(const Found found, Find(context.coordinator, request->name()));
+        ASSIGN_OR_RETURN(const RecordedCheckpoint found,
+                         Find(context.coordinator, request->name()));
         *response->mutable_checkpoint() = CheckpointToProto(*found.job, found.checkpoint);
         ASSIGN_OR_RETURN(const CheckpointManifest manifest,
                          ManifestOf(context.blobs, found.checkpoint));
@@ -155,7 +113,7 @@ CheckpointServiceImpl::Unary* CheckpointServiceImpl::VerifyCheckpoint(
   return AnswerUnary(runtime_, call, "/trainyard.v1.CheckpointService/VerifyCheckpoint",
                      Blocks::kForLong, [=, this](const Principal&) -> StatusOr<int64_t> {
                        const ServiceContext& context = runtime_.context();
-                       ASSIGN_OR_RETURN(const Found found,
+                       ASSIGN_OR_RETURN(const RecordedCheckpoint found,
                                         Find(context.coordinator, request->name()));
                        RETURN_IF_ERROR(Verify(context.blobs, found.checkpoint, response));
                        return found.durable_after;

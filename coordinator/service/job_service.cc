@@ -5,12 +5,14 @@
 #include <utility>
 
 #include "common/job_spec/job_id.h"
+#include "common/job_spec/local_model.h"
 #include "common/job_spec/resolve.h"
 #include "common/job_spec/validate.h"
 #include "common/wire/job_spec.h"
 #include "common/wire/values.h"
 #include "coordinator/fits.h"
 #include "coordinator/service/convert.h"
+#include "coordinator/service/model_from.h"
 #include "coordinator/service/unary.h"
 
 namespace trainyard::coordinator {
@@ -111,21 +113,27 @@ Status ParseJobFilter(std::string_view text, JobFilter* filter) {
 }
 
 Status JobServiceImpl::CheckBlobsExist(const JobSpec& spec) {
-  for (const auto* sources : {&spec.data.train, &spec.data.validation})
-    for (const DataSource& source : *sources)
-      for (const BlobRef& file : source.files) {
-        ASSIGN_OR_RETURN(const bool exists,
-                         runtime_.context().blobs.Exists("datasets/" + file.sha256));
-        if (!exists)
-          return WithField(
-              WithReason(FailedPrecondition(
-                             "the data file {} (SHA-256 {}) is not stored here: upload it first "
-                             "(BlobService.Upload; `trainyard submit` does that by itself)",
-                             file.name, file.sha256),
-                         "MISSING_BLOBS"),
-              sources == &spec.data.train ? "data.train" : "data.validation");
-      }
-  return OkStatus();
+  const auto check = [&](const std::vector<BlobRef>& files, const char* field) -> Status {
+    for (const BlobRef& file : files) {
+      ASSIGN_OR_RETURN(const bool exists,
+                       runtime_.context().blobs.Exists("datasets/" + file.sha256));
+      if (exists) continue;
+      return WithField(
+          WithReason(FailedPrecondition(
+                         "the data file {} (SHA-256 {}) is not stored here: upload it first "
+                         "(BlobService.Upload; `trainyard submit` does that by itself)",
+                         file.name, file.sha256),
+                     "MISSING_BLOBS"),
+          field);
+    }
+    return OkStatus();
+  };
+  for (const DataSource& source : spec.data.train)
+    RETURN_IF_ERROR(check(source.files, "data.train"));
+  for (const DataSource& source : spec.data.validation)
+    RETURN_IF_ERROR(check(source.files, "data.validation"));
+  RETURN_IF_ERROR(check(spec.model.files, "model.from"));
+  return check(spec.tokenizer.files, "tokenizer.from");
 }
 
 StatusOr<int64_t> JobServiceImpl::Create(const Principal& who, const v1::CreateJobRequest& request,
@@ -136,6 +144,8 @@ StatusOr<int64_t> JobServiceImpl::Create(const Principal& who, const v1::CreateJ
     return WithField(InvalidArgument("spec is missing: it says what to train"), "spec");
   ASSIGN_OR_RETURN(const ParsedJob parsed, FromProto(request.spec()));
   ASSIGN_OR_RETURN(ResolvedSpec resolved, Resolve(parsed));
+  RETURN_IF_ERROR(
+      ResolveModelFrom(runtime_.context(), /*store=*/!request.validate_only(), resolved.spec));
   if (request.validate_only()) {
     RETURN_IF_ERROR(CheckFits(resolved.spec, runtime_.context().coordinator.Workers()));
     Job job;
@@ -159,7 +169,10 @@ StatusOr<int64_t> JobServiceImpl::Create(const Principal& who, const v1::CreateJ
 
 JobServiceImpl::Unary* JobServiceImpl::CreateJob(Call* call, const v1::CreateJobRequest* request,
                                                  v1::Job* response) {
-  return AnswerUnary(runtime_, call, Method("CreateJob"), Blocks::kShortly,
+  // The checkpoint of another job is read whole.
+  const bool reads = NamesCheckpoint(request->spec().model().from());
+  return AnswerUnary(runtime_, call, Method("CreateJob"),
+                     reads ? Blocks::kForLong : Blocks::kShortly,
                      [=, this](const Principal& who) { return Create(who, *request, response); });
 }
 

@@ -119,6 +119,22 @@ TEST_F(DirectoryBlobStoreTest, SweepsADeletionThatACrashCutShortAtOnce) {
   EXPECT_EQ(SideFiles(), 0);
 }
 
+TEST_F(DirectoryBlobStoreTest, LinksABlobThatOutlivesTheOther) {
+  ASSERT_OK(store_->Put("a/model", "weights"));
+  ASSERT_OK(store_->Link("a/model", "b/copy"));
+  ASSERT_OK(store_->Link("a/model", "b/copy"));  // again: nothing new
+  EXPECT_EQ(*store_->ReadAll("b/copy"), "weights");
+  ASSERT_OK(store_->Put("a/model", "others"));
+  EXPECT_EQ(*store_->ReadAll("b/copy"), "weights");
+  ASSERT_OK(store_->Link("a/model", "b/copy"));  // replaces
+  ASSERT_OK(store_->DeletePrefix("a"));
+  EXPECT_EQ(*store_->ReadAll("b/copy"), "others");
+  EXPECT_EQ(SideFiles(), 0);
+  EXPECT_EQ(store_->Link("a/model", "b/none").code(), StatusCode::kNotFound);
+  EXPECT_FALSE(*store_->Exists("b/none"));
+  EXPECT_EQ(store_->Link("b/copy", "../c").code(), StatusCode::kInvalidArgument);
+}
+
 TEST_F(DirectoryBlobStoreTest, NeverFollowsASymbolicLinkOutOfTheRoot) {
   const auto outside = root_.string() + "-outside";
   ASSERT_OK(MakeFolders(outside));
@@ -127,6 +143,7 @@ TEST_F(DirectoryBlobStoreTest, NeverFollowsASymbolicLinkOutOfTheRoot) {
   std::filesystem::create_symlink(std::filesystem::path(outside) / "secret", root_ / "file");
   EXPECT_EQ(store_->ReadAll("link/secret").status().code(), StatusCode::kNotFound);
   EXPECT_EQ(store_->ReadAll("file").status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(store_->Link("file", "linked").code(), StatusCode::kNotFound);
   EXPECT_FALSE(store_->Put("link/new", "x").ok());
   ASSERT_OK(store_->Put("file", "x"));  // replaces the link, not what it points at
   EXPECT_EQ(*ReadFile(std::filesystem::path(outside) / "secret"), "s");

@@ -134,6 +134,20 @@ ModelCard CardOf(const CheckpointContents& contents) {
   return card;
 }
 
+Status WriteTokenizer(const CheckpointContents& contents, FolderWriter& writer) {
+  const TokenizerContents& tokenizer = contents.tokenizer;
+  RETURN_IF_ERROR(writer.Text("tokenizer.json", tokenizer.tokenizer_json));
+  for (const auto& [name, text] : tokenizer.files) {
+    RETURN_IF_ERROR(CheckBlobKey(name));
+    RETURN_IF_ERROR(writer.Text(name, text));
+  }
+  if (!tokenizer.files.contains("tokenizer_config.json"))
+    RETURN_IF_ERROR(writer.Json("tokenizer_config.json", TokenizerConfigJson(tokenizer)));
+  if (!contents.masked && !tokenizer.files.contains("generation_config.json"))
+    RETURN_IF_ERROR(writer.Json("generation_config.json", GenerationConfigJson(tokenizer)));
+  return OkStatus();
+}
+
 StatusOr<WrittenCheckpoint> WriteInto(const std::filesystem::path& folder,
                                       const CheckpointContents& contents,
                                       const PieceWritten& piece_written) {
@@ -141,11 +155,7 @@ StatusOr<WrittenCheckpoint> WriteInto(const std::filesystem::path& folder,
   FolderWriter writer(folder, piece_written);
   RETURN_IF_ERROR(writer.Tensors(kWeights, WeightTensors(contents)));
   RETURN_IF_ERROR(writer.Json("config.json", contents.model_config));
-  if (!contents.masked)
-    RETURN_IF_ERROR(
-        writer.Json("generation_config.json", GenerationConfigJson(contents.tokenizer)));
-  RETURN_IF_ERROR(writer.Text("tokenizer.json", contents.tokenizer.tokenizer_json));
-  RETURN_IF_ERROR(writer.Json("tokenizer_config.json", TokenizerConfigJson(contents.tokenizer)));
+  RETURN_IF_ERROR(WriteTokenizer(contents, writer));
   RETURN_IF_ERROR(writer.Text("README.md", ModelCardText(CardOf(contents))));
   RETURN_IF_ERROR(writer.Tensors(OptimizerPath(contents.engine), OptimizerTensors(contents)));
   RETURN_IF_ERROR(writer.Text(kStatePath, StateText(contents.state, contents.engine)));

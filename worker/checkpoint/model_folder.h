@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -24,6 +25,9 @@ struct TokenizerContents {
   SpecialToken sep = {};
   SpecialToken mask = {};
   int64_t max_length = 0;  // tokens
+  // Further files of the tokenizer, of its chat template, and generation_config.json, by name:
+  // written as they are. What is among them is not made from the fields above.
+  std::map<std::string, std::string> files = {};
 };
 
 // tokenizer_config.json, for transformers' PreTrainedTokenizerFast.

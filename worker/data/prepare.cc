@@ -88,7 +88,12 @@ Status RemoveEarlierRun(const std::filesystem::path& folder) {
   return OkStatus();
 }
 
-StatusOr<int32_t> FindEndOfText(const Tokenizer& tokenizer, const std::string& asked) {
+StatusOr<int32_t> FindEndOfText(const Tokenizer& tokenizer, const PrepareSpec& spec) {
+  if (spec.end_of_text_id >= 0) {
+    RETURN_IF_ERROR(tokenizer.IdToToken(spec.end_of_text_id).status());
+    return spec.end_of_text_id;
+  }
+  const std::string& asked = spec.end_of_text;
   if (!asked.empty()) {
     if (const auto id = tokenizer.TokenToId(asked)) return *id;
     return InvalidArgument("the tokenizer has no token \"{}\" to end documents with", asked);
@@ -239,7 +244,7 @@ StatusOr<std::string> Prepare(const PrepareSpec& spec) {
   RETURN_IF_ERROR(WriteFileAtomically(spec.folder / "tokenizer.json", tokenizer->json()));
   ShardVocabulary vocabulary;
   vocabulary.tokenizer_sha256 = Sha256(tokenizer->json());
-  ASSIGN_OR_RETURN(vocabulary.end_of_text, FindEndOfText(*tokenizer, spec.end_of_text));
+  ASSIGN_OR_RETURN(vocabulary.end_of_text, FindEndOfText(*tokenizer, spec));
   ASSIGN_OR_RETURN(vocabulary.token_sizes, tokenizer->TokenSizes());
 
   ASSIGN_OR_RETURN(Json train, WriteSources(spec, "train", spec.train, *tokenizer, vocabulary));

@@ -49,6 +49,7 @@ struct PrepareSpec {
   // Which token ends documents. Empty: <|endoftext|>, or the first of the well-known ones the
   // tokenizer has (kEndOfTextNames in prepare.cc).
   std::string end_of_text;
+  int32_t end_of_text_id = -1;   // the same by id; goes before the name
   std::filesystem::path folder;  // made if absent; what an earlier run left there is removed
 
   // Bounds. A tokenizer is trained on so many bytes of text at most, each source having an equal

@@ -13,6 +13,7 @@
 #include "common/files.h"
 #include "common/job_spec/json.h"
 #include "common/job_spec/local_data.h"
+#include "common/job_spec/local_model.h"
 #include "common/job_spec/resolve.h"
 #include "common/job_spec/yaml.h"
 #include "common/thread.h"
@@ -41,16 +42,6 @@ StatusOr<JobSpec> ReadSpec(const ByHandOptions& options) {
   for (const std::string& note : job.notes) spdlog::info("{}", note);
   ASSIGN_OR_RETURN(ResolvedSpec resolved, Resolve(job));
   return std::move(resolved.spec);
-}
-
-// The text of the tokenizer that the spec names; empty when one is to be trained.
-StatusOr<std::string> ReadTokenizer(const JobSpec& spec) {
-  if (spec.tokenizer.from.empty()) return std::string();
-  std::filesystem::path path = spec.tokenizer.from;
-  if (std::filesystem::is_directory(path)) path /= "tokenizer.json";
-  auto text = ReadFile(path);
-  if (!text.ok()) return WithField(Annotate(text.status(), "tokenizer.from"), "tokenizer.from");
-  return text;
 }
 
 // Held as long as the job runs: two jobs in one folder would overwrite each other.
@@ -88,8 +79,14 @@ void WatchSignals(AloneRank& link, AbortSwitch& abort, const StopSignal& done) {
 StatusOr<link::Outcome> RunByHand(const ByHandOptions& options) {
   RankContext context;
   ASSIGN_OR_RETURN(context.spec, ReadSpec(options));
+  if (NamesCheckpoint(context.spec.model.from)) {
+    return WithField(
+        InvalidArgument("model.from: {} is known to a coordinator only; give a folder, "
+                        "or submit the job",
+                        context.spec.model.from),
+        "model.from");
+  }
   ASSIGN_OR_RETURN(const LocalFiles files, DigestLocalData(context.spec));
-  ASSIGN_OR_RETURN(context.tokenizer_json, ReadTokenizer(context.spec));
   ASSIGN_OR_RETURN(const auto blobs, DirectoryBlobStore::Open(options.out));
   ASSIGN_OR_RETURN(const UniqueFd lock, Lock(options.out));
   ASSIGN_OR_RETURN(auto recorded,

@@ -3,17 +3,49 @@
 #include <spdlog/spdlog.h>
 
 #include "common/job_spec/json.h"
+#include "common/job_spec/model_families.h"
+#include "worker/checkpoint/checkpoint.h"
 #include "worker/loop/precision.h"
 
 namespace trainyard::worker {
 
-StatusOr<ModelConfig> ModelOfJob(const JobSpec& spec, int64_t vocab_size,
+namespace {
+
+Status CheckPositions(const JobSpec& spec, const ModelConfig& config) {
+  if (config.max_length() >= spec.train.max_length) return OkStatus();
+  return WithField(
+      InvalidArgument("train.max_length is {}, but the model has positions for {} tokens",
+                      spec.train.max_length, config.max_length()),
+      "train.max_length");
+}
+
+StatusOr<ModelConfig> GivenModel(const JobSpec& spec, const StartingModel& model,
+                                 int64_t vocab_size) {
+  const auto refuse = [](const Status& status) { return WithField(status, "model.from"); };
+  const StatusOr<ModelConfig> config = ModelConfigFromJson(model.config);
+  if (!config.ok()) return refuse(Annotate(config.status(), "model.from: config.json"));
+  if (vocab_size > config->vocab_size)
+    return refuse(InvalidArgument(
+        "model.from: the tokenizer has {} tokens, the model's embedding {} rows: they are not of "
+        "one model",
+        vocab_size, config->vocab_size));
+  const ModelFamily* family = FindModelFamily(config->model_type);
+  const bool masked = spec.objective == "masked";
+  if (family != nullptr && family->sees_both_ways != masked)
+    return WithField(InvalidArgument("objective: {} is not for a model of type {}: give objective: "
+                                     "{}, or a model of type {}",
+                                     spec.objective, config->model_type,
+                                     masked ? "causal" : "masked", ModelFamilyNames(masked)),
+                     "objective");
+  if (!config->has_head)
+    return refuse(InvalidArgument(
+        "model.from: the model has no head that predicts tokens; name one that was trained to "
+        "(architectures: ...ForMaskedLM)"));
+  return config;
+}
+
+StatusOr<ModelConfig> FreshModel(const JobSpec& spec, int64_t vocab_size,
                                  const TokenizerContents& special) {
-  if (!spec.model.from.empty()) {
-    return WithField(Unimplemented("model.from: going on from the weights of another model is not "
-                                   "built yet; use model.preset or model.config"),
-                     "model.from");
-  }
   nlohmann::json json = ModelConfigJson(spec);
   if (json.contains("vocab_size") && json["vocab_size"].is_number_integer()) {
     const int64_t asked = json["vocab_size"];
@@ -34,20 +66,25 @@ StatusOr<ModelConfig> ModelOfJob(const JobSpec& spec, int64_t vocab_size,
   }
   StatusOr<ModelConfig> config = ModelConfigFromJson(json);
   if (!config.ok()) return WithField(Annotate(config.status(), "model.config"), "model.config");
-  if (config->max_length() < spec.train.max_length) {
-    return WithField(
-        InvalidArgument("train.max_length is {}, but the model has positions for {} tokens",
-                        spec.train.max_length, config->max_length()),
-        "train.max_length");
-  }
   return config;
 }
 
-StatusOr<JobEngine> CreateJobEngine(const RankContext& context, int64_t vocab_size,
-                                    const TokenizerContents& special) {
+}  // namespace
+
+StatusOr<ModelConfig> ModelOfJob(const JobSpec& spec, const StartingModel& model,
+                                 int64_t vocab_size, const TokenizerContents& special) {
+  ASSIGN_OR_RETURN(const ModelConfig config, model.has_weights()
+                                                 ? GivenModel(spec, model, vocab_size)
+                                                 : FreshModel(spec, vocab_size, special));
+  RETURN_IF_ERROR(CheckPositions(spec, config));
+  return config;
+}
+
+StatusOr<JobEngine> CreateJobEngine(const RankContext& context, const StartingModel& model,
+                                    int64_t vocab_size, const TokenizerContents& special) {
   const JobSpec& spec = context.spec;
   JobEngine made;
-  ASSIGN_OR_RETURN(const ModelConfig config, ModelOfJob(spec, vocab_size, special));
+  ASSIGN_OR_RETURN(const ModelConfig config, ModelOfJob(spec, model, vocab_size, special));
   ASSIGN_OR_RETURN(const Device device, DeviceFromName(spec.resources.device));
   ASSIGN_OR_RETURN(made.precision, ResolvePrecision(spec.train.precision, device, ReadCpuInfo()));
   const EngineOptions options{.name = kPolicy,
@@ -57,6 +94,13 @@ StatusOr<JobEngine> CreateJobEngine(const RankContext& context, int64_t vocab_si
                               .seed = static_cast<uint64_t>(spec.train.seed),
                               .recompute = plan::RecomputeFromName(spec.train.recompute)};
   ASSIGN_OR_RETURN(made.engine, Engine::Create(config, options));
+  // A checkpoint that the job resumes from has all that is read here.
+  if (model.has_weights() && !context.link->directive().resume.has_value()) {
+    ASSIGN_OR_RETURN(const std::vector<ParameterView> parameters, made.engine->Parameters());
+    const Status read = ReadWeights(model.path, parameters);
+    if (!read.ok()) return WithField(Annotate(read, "model.from"), "model.from");
+    RETURN_IF_ERROR(made.engine->WeightsChanged());
+  }
   spdlog::info("model={} parameters={} vocab_size={} precision={} device={} threads={} kernels={}",
                config.model_type, config.parameter_count(), config.vocab_size,
                PrecisionName(made.precision), DeviceName(device), options.threads, KernelsInUse());

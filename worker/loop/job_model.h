@@ -7,24 +7,26 @@
 #include "worker/checkpoint/model_folder.h"
 #include "worker/engine/engine.h"
 #include "worker/loop/rank_context.h"
+#include "worker/loop/starting_model.h"
 
 namespace trainyard::worker {
 
 // Keys files and random streams of the model that is trained.
 inline constexpr char kPolicy[] = "policy";
 
-// model.config with what the tokenizer decides: the vocabulary's size and the special tokens that
-// the checkpoint will name. InvalidArgument names the field that does not fit.
-StatusOr<ModelConfig> ModelOfJob(const JobSpec& spec, int64_t vocab_size,
-                                 const TokenizerContents& special);
+// The config of the model that the job goes on from; without one model.config with what the
+// tokenizer decides: the vocabulary's size and the special tokens that the checkpoint will name.
+// InvalidArgument names the field that does not fit.
+StatusOr<ModelConfig> ModelOfJob(const JobSpec& spec, const StartingModel& model,
+                                 int64_t vocab_size, const TokenizerContents& special);
 
 struct JobEngine {
   std::unique_ptr<Engine> engine;
   Precision precision = Precision::kFloat32;  // what "auto" came to
 };
 
-// Fresh weights. Says in the log what was chosen.
-StatusOr<JobEngine> CreateJobEngine(const RankContext& context, int64_t vocab_size,
-                                    const TokenizerContents& special);
+// With the model's weights or fresh ones. Says in the log what was chosen.
+StatusOr<JobEngine> CreateJobEngine(const RankContext& context, const StartingModel& model,
+                                    int64_t vocab_size, const TokenizerContents& special);
 
 }  // namespace trainyard::worker

@@ -26,7 +26,9 @@ StatusOr<std::optional<Masking>> MaskingOfJob(const JobSpec& spec, const Tokeniz
   auto vocabulary = MaskingVocabulary::Of(tokenizer);
   if (!vocabulary.ok())
     return WithField(Annotate(vocabulary.status(), "objective masked"),
-                     spec.tokenizer.from.empty() ? "tokenizer" : "tokenizer.from");
+                     !spec.tokenizer.from.empty() ? "tokenizer.from"
+                     : !spec.model.from.empty()   ? "model.from"
+                                                  : "tokenizer");
   ASSIGN_OR_RETURN(
       Masking masking,
       Masking::Create(
@@ -37,13 +39,21 @@ StatusOr<std::optional<Masking>> MaskingOfJob(const JobSpec& spec, const Tokeniz
 }
 
 StatusOr<TokenizerContents> TokenizerOfCheckpoint(const JobSpec& spec, const PreparedData& data,
+                                                  const StartingModel& model,
                                                   const Masking* masking) {
   const Tokenizer& tokenizer = *data.tokenizer;
   ASSIGN_OR_RETURN(const SpecialToken end_of_text, Named(tokenizer, data.end_of_text));
   TokenizerContents contents{.tokenizer_json = tokenizer.json(),
-                             .max_length = spec.train.max_length};
+                             .max_length = spec.train.max_length,
+                             .files = model.tokenizer_files};
   if (masking == nullptr) {
     contents.bos = contents.eos = contents.pad = end_of_text;
+    const std::pair<const char*, SpecialToken*> own[] = {{"bos_token_id", &contents.bos},
+                                                         {"pad_token_id", &contents.pad}};
+    for (const auto& [key, token] : own) {
+      if (model.token(key) < 0) continue;
+      ASSIGN_OR_RETURN(*token, Named(tokenizer, model.token(key)));
+    }
     return contents;
   }
   ASSIGN_OR_RETURN(contents.mask, Named(tokenizer, masking->vocabulary().mask));

@@ -8,6 +8,7 @@
 #include "worker/checkpoint/model_folder.h"
 #include "worker/data/masking.h"
 #include "worker/data/prepare.h"
+#include "worker/loop/starting_model.h"
 #include "worker/text/tokenizer.h"
 
 namespace trainyard::worker {
@@ -16,11 +17,13 @@ namespace trainyard::worker {
 // cannot serve a masked model.
 StatusOr<std::optional<Masking>> MaskingOfJob(const JobSpec& spec, const Tokenizer& tokenizer);
 
-// The tokenizer of a job's checkpoints. `masking` null: the end of text begins, ends and pads. Else
-// the special tokens of a masked model, as transformers' tokenizer_config.json names them: [CLS],
-// [SEP], [MASK], [PAD] and [UNK], or <s>, </s>, <mask>, <pad> and <unk>; what the tokenizer does
-// not have is left out, and the end of text pads where nothing else does.
+// The tokenizer of a job's checkpoints. `masking` null: the end of text begins, ends and pads,
+// unless the model that the job goes on from says otherwise. Else the special tokens of a masked
+// model, as transformers' tokenizer_config.json names them: [CLS], [SEP], [MASK], [PAD] and [UNK],
+// or <s>, </s>, <mask>, <pad> and <unk>; what the tokenizer does not have is left out, and the end
+// of text pads where nothing else does.
 StatusOr<TokenizerContents> TokenizerOfCheckpoint(const JobSpec& spec, const PreparedData& data,
+                                                  const StartingModel& model,
                                                   const Masking* masking);
 
 }  // namespace trainyard::worker

@@ -106,11 +106,12 @@ StatusOr<PreparedData> OpenKey(const RankContext& context, const std::string& ke
 }
 
 // Makes the files in a scratch folder and puts them into the BlobStore.
-Status Make(const RankContext& context, const std::string& key) {
+Status Make(const RankContext& context, const StartingModel& model, const std::string& key) {
   PrepareSpec spec;
   ASSIGN_OR_RETURN(spec.train, OpenSources(context, context.spec.data.train));
   ASSIGN_OR_RETURN(spec.validation, OpenSources(context, context.spec.data.validation));
-  spec.tokenizer_json = context.tokenizer_json;
+  spec.tokenizer_json = model.tokenizer_json;
+  spec.end_of_text_id = model.token("eos_token_id");
   if (const auto& train = context.spec.tokenizer.train) {
     spec.tokenizer_type = train->type;
     spec.vocab_size = train->vocab_size;
@@ -133,20 +134,15 @@ Status Make(const RankContext& context, const std::string& key) {
   return WithDiskReason(made);
 }
 
-StatusOr<PreparedData> FindOrMake(const RankContext& context) {
-  if (!context.spec.tokenizer.train && context.tokenizer_json.empty()) {
-    return WithField(Unimplemented("tokenizer.from is not built yet for submitted jobs; "
-                                   "use tokenizer: {{train: {{vocab_size: ...}}}}"),
-                     "tokenizer.from");
-  }
-  const std::string key = "prepared/" + PreparedDigest(context.spec, context.tokenizer_json);
+StatusOr<PreparedData> FindOrMake(const RankContext& context, const StartingModel& model) {
+  const std::string key = "prepared/" + PreparedDigest(context.spec, model);
   context.link->SetPhase(link::Phase::kPreparing);
   StatusOr<PreparedData> data = OpenKey(context, key);
   if (!data.ok()) {
     if (!absl::IsNotFound(data.status())) {
       spdlog::warn("preparing the data again: {}", MessageOf(data.status()));
     }
-    RETURN_IF_ERROR(Make(context, key));
+    RETURN_IF_ERROR(Make(context, model, key));
     data = OpenKey(context, key);
   }
   if (!data.ok()) return data.status();
@@ -157,24 +153,25 @@ StatusOr<PreparedData> FindOrMake(const RankContext& context) {
 
 }  // namespace
 
-std::string PreparedDigest(const JobSpec& spec, const std::string& tokenizer_json) {
+std::string PreparedDigest(const JobSpec& spec, const StartingModel& model) {
   Json inputs = {{"version", kPrepareVersion},
                  {"train", SourcesJson(spec.data.train)},
                  {"validation", SourcesJson(spec.data.validation)}};
-  if (tokenizer_json.empty() && spec.tokenizer.train) {
+  if (spec.tokenizer.train) {
     inputs["vocab_size"] = spec.tokenizer.train->vocab_size;
     inputs["tokenizer_type"] = spec.tokenizer.train->type;
     inputs["mask_token"] = spec.objective == "masked";
   } else {
-    inputs["tokenizer_sha256"] = Sha256(tokenizer_json);
+    inputs["tokenizer_sha256"] = Sha256(model.tokenizer_json);
+    inputs["end_of_text"] = model.token("eos_token_id");
   }
   return Sha256(inputs.dump());
 }
 
-StatusOr<PreparedData> PreparePhase(const RankContext& context) {
+StatusOr<PreparedData> PreparePhase(const RankContext& context, const StartingModel& model) {
   std::optional<PreparedData> own;
   if (context.rank == 0) {
-    ASSIGN_OR_RETURN(own, FindOrMake(context));
+    ASSIGN_OR_RETURN(own, FindOrMake(context, model));
   }
   context.link->SetPhase(link::Phase::kWaiting);
   ASSIGN_OR_RETURN(const link::Directive directive,

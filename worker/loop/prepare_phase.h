@@ -8,15 +8,16 @@
 #include "common/status.h"
 #include "worker/data/prepare.h"
 #include "worker/loop/rank_context.h"
+#include "worker/loop/starting_model.h"
 
 namespace trainyard::worker {
 
 // Rank 0 makes the files, or finds them; the others wait for the coordinator to name them. Every
 // byte is checked: DataLoss names a file that is not what was prepared.
-StatusOr<PreparedData> PreparePhase(const RankContext& context);
+StatusOr<PreparedData> PreparePhase(const RankContext& context, const StartingModel& model);
 
 // The digest of what the prepared files are made from: the sources' contents, formats and weights,
-// and the tokenizer.
-std::string PreparedDigest(const JobSpec& spec, const std::string& tokenizer_json);
+// and the tokenizer with the token that ends documents.
+std::string PreparedDigest(const JobSpec& spec, const StartingModel& model);
 
 }  // namespace trainyard::worker

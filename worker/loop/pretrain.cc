@@ -47,10 +47,12 @@ struct Progress {
 
 class Pretraining {
  public:
-  Pretraining(const RankContext& context, const PreparedData& data, Collective* collective)
+  Pretraining(const RankContext& context, const StartingModel& model, const PreparedData& data,
+              Collective* collective)
       : context_(context),
         spec_(context.spec),
         link_(*context.link),
+        model_(model),
         data_(data),
         collective_(collective),
         step_clock_(context.clock),
@@ -89,6 +91,7 @@ class Pretraining {
   const RankContext& context_;
   const JobSpec& spec_;
   RankLink& link_;
+  const StartingModel& model_;
   const PreparedData& data_;
   Collective* const collective_;  // null: one rank
 
@@ -287,7 +290,8 @@ StatusOr<CheckpointContents> Pretraining::Contents() {
       .model_config = ModelConfigToJson(engine_->config()),
       .tokenizer = tokenizer_,
       .masked = masking_.has_value(),
-      .data_description = fmt::format("Pretrained on {} tokens of text from {} source(s).",
+      .data_description = fmt::format("{} {} tokens of text from {} source(s).",
+                                      model_.has_weights() ? "Trained further on" : "Pretrained on",
                                       loader_->tokens_per_epoch(), loader_->sources())};
 }
 
@@ -344,7 +348,7 @@ Status Pretraining::Open() {
 
   RETURN_IF_ERROR(OpenData());
   ASSIGN_OR_RETURN(JobEngine made,
-                   CreateJobEngine(context_, data_.tokenizer->vocab_size(), tokenizer_));
+                   CreateJobEngine(context_, model_, data_.tokenizer->vocab_size(), tokenizer_));
   engine_ = std::move(made.engine);
   precision_ = made.precision;
   ASSIGN_OR_RETURN(const std::vector<ParameterView> parameters, engine_->Parameters());
@@ -354,7 +358,7 @@ Status Pretraining::Open() {
 
 Status Pretraining::OpenData() {
   ASSIGN_OR_RETURN(masking_, MaskingOfJob(spec_, *data_.tokenizer));
-  ASSIGN_OR_RETURN(tokenizer_, TokenizerOfCheckpoint(spec_, data_, masking()));
+  ASSIGN_OR_RETURN(tokenizer_, TokenizerOfCheckpoint(spec_, data_, model_, masking()));
   ASSIGN_OR_RETURN(loader_,
                    Loader::Create(data_.train, {.seed = static_cast<uint64_t>(spec_.train.seed),
                                                 .max_length = spec_.train.max_length,
@@ -392,12 +396,14 @@ Status Pretraining::Resume() {
 }
 
 StatusOr<link::Outcome> PrepareAndTrain(const RankContext& context) {
-  ASSIGN_OR_RETURN(const PreparedData data, PreparePhase(context));
+  context.link->SetPhase(Phase::kPreparing);
+  ASSIGN_OR_RETURN(const StartingModel model, OpenStartingModel(context));
+  ASSIGN_OR_RETURN(const PreparedData data, PreparePhase(context, model));
   ASSIGN_OR_RETURN(const std::unique_ptr<Collective> peers, JoinPeers(context));
   context.abort->Arm(peers.get());
   std::optional<PeerCollective> collective;
   if (peers != nullptr) collective.emplace(peers.get());
-  Pretraining training(context, data, collective.has_value() ? &*collective : nullptr);
+  Pretraining training(context, model, data, collective.has_value() ? &*collective : nullptr);
   const auto disarm = absl::MakeCleanup([&] { context.abort->Arm(nullptr); });
   RETURN_IF_ERROR(training.Open());
   StatusOr<link::Outcome> outcome = training.Run();

@@ -54,7 +54,6 @@ struct RankContext {
   std::filesystem::path work_dir;          // scratch, this rank's own
   // Where the bytes of a file of the job's data lie on this machine.
   std::function<StatusOr<std::filesystem::path>(const BlobRef&)> dataset_path;
-  std::string tokenizer_json;  // the text of the tokenizer to use; empty: one is trained
   absl::Duration connect_timeout = absl::Minutes(1);      // until all peers have come
   absl::Duration collective_timeout = absl::Minutes(10);  // of one call
   BlobStore* blobs = nullptr;

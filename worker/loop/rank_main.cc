@@ -117,7 +117,6 @@ class RankProcess {
         .bind_address = spec_.bind_address,
         .work_dir = spec_.work_dir,
         .dataset_path = [&](const BlobRef& file) { return DatasetPath(**blobs, file); },
-        .tokenizer_json = "",
         .blobs = blobs->get(),
         .link = &*link_,
         .abort = &abort_,

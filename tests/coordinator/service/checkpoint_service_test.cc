@@ -127,5 +127,82 @@ TEST_F(CheckpointServiceTest, VerifyNamesEveryBadFile) {
   EXPECT_THAT(response.problems(), ElementsAre(HasSubstr("manifest")));
 }
 
+// ------------------------------------------------------------- jobs that go on from a checkpoint
+
+class ModelFromTest : public CheckpointServiceTest {
+ protected:
+  v1::CreateJobRequest From(const std::string& ref) {
+    v1::CreateJobRequest request = Request("further");
+    request.mutable_spec()->mutable_model()->clear_preset();
+    request.mutable_spec()->mutable_model()->set_from(ref);
+    request.mutable_spec()->clear_tokenizer();
+    return request;
+  }
+  Status Refusal(const v1::CreateJobRequest& request) {
+    const auto context = AsAdmin();
+    v1::Job job;
+    return FromGrpc(jobs_->CreateJob(context.get(), request, &job));
+  }
+};
+
+TEST_F(ModelFromTest, AJobKeepsTheFilesOfTheCheckpointItGoesOnFrom) {
+  for (const std::string& ref : {std::string("job:shakespeare@latest"), "job:shakespeare@100",
+                                 "job:shakespeare", "job:" + job_.job_id() + "@latest"}) {
+    const v1::Job job = Create(From(ref));
+    EXPECT_EQ(job.spec().model().from(), "job:" + job_.job_id() + "@100");
+    ASSERT_THAT(job.spec().model().files(), SizeIs(2));
+    EXPECT_EQ(job.spec().model().files(1).name(), "model.safetensors");
+    EXPECT_EQ(job.spec().model().files(1).sha256(), Sha256("weights"));
+    EXPECT_EQ(job.spec().model().files(1).size_bytes(), 7);
+  }
+  // The other job's checkpoints may go.
+  ASSERT_OK(blobs_->DeletePrefix(key_));
+  EXPECT_EQ(*blobs_->ReadAll("datasets/" + Sha256("weights")), "weights");
+}
+
+TEST_F(ModelFromTest, WhatAClientSaysOfTheFilesDoesNotCount) {
+  v1::CreateJobRequest request = From("job:shakespeare");
+  v1::BlobRef* file = request.mutable_spec()->mutable_model()->add_files();
+  file->set_name("../config.json");
+  file->set_sha256(std::string(64, 'a'));
+  EXPECT_EQ(Create(request).spec().model().files(0).sha256(), Sha256("{}"));
+}
+
+TEST_F(ModelFromTest, ADryRunStoresNothing) {
+  v1::CreateJobRequest request = From("job:shakespeare@latest");
+  request.set_validate_only(true);
+  EXPECT_EQ(Create(request).spec().model().from(), "job:" + job_.job_id() + "@100");
+  EXPECT_FALSE(*blobs_->Exists("datasets/" + Sha256("weights")));
+}
+
+TEST_F(ModelFromTest, RefusesWhatIsNotThereOrDamaged) {
+  EXPECT_THAT(Refusal(From("job:nobody@latest")),
+              StatusIs(StatusCode::kNotFound, HasSubstr("nobody")));
+  const Status step = Refusal(From("job:shakespeare@7"));
+  EXPECT_THAT(step, StatusIs(StatusCode::kNotFound, HasSubstr("no recorded checkpoint 7")));
+  EXPECT_EQ(ReasonOf(step), "CHECKPOINT_NOT_FOUND");
+  EXPECT_EQ(FieldOf(step), "model.from");
+  EXPECT_THAT(Refusal(From("job:shakespeare@soon")),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("no step")));
+  ASSERT_OK(blobs_->Put(key_ + "/model.safetensors", "weighty"));
+  EXPECT_THAT(Refusal(From("job:shakespeare@latest")),
+              StatusIs(StatusCode::kDataLoss, HasSubstr("model.safetensors: its bytes are not")));
+  EXPECT_FALSE(*blobs_->Exists("datasets/" + Sha256("weights")));
+}
+
+TEST_F(ModelFromTest, AFolderOfTheClientMustHaveBeenUploaded) {
+  v1::CreateJobRequest request = From("models/mine");
+  EXPECT_EQ(FieldOf(Refusal(request)), "model.files");
+  v1::BlobRef* file = request.mutable_spec()->mutable_model()->add_files();
+  file->set_name("config.json");
+  file->set_sha256(Sha256("{ }"));
+  file->set_size_bytes(3);
+  const Status missing = Refusal(request);
+  EXPECT_EQ(ReasonOf(missing), "MISSING_BLOBS");
+  EXPECT_EQ(FieldOf(missing), "model.from");
+  PutDataset("{ }");
+  EXPECT_EQ(Create(request).spec().model().from(), "models/mine");
+}
+
 }  // namespace
 }  // namespace trainyard::coordinator

@@ -52,6 +52,9 @@ class SlowStore final : public BlobStore {
   Status Put(const std::string& key, std::string_view bytes) override {
     return folder_->Put(key, bytes);
   }
+  Status Link(const std::string& from, const std::string& to) override {
+    return folder_->Link(from, to);
+  }
   StatusOr<int64_t> UploadedBytes(const std::string& key) override {
     return folder_->UploadedBytes(key);
   }

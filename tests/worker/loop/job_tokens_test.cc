@@ -34,7 +34,7 @@ TEST(JobTokens, OfAMaskedJobAreThoseOfItsTemplate) {
   ASSERT_TRUE(masking.has_value());
   EXPECT_TRUE(masking->options().whole_word);
   ASSERT_OK_AND_ASSIGN(const TokenizerContents contents,
-                       TokenizerOfCheckpoint(spec, data, &*masking));
+                       TokenizerOfCheckpoint(spec, data, {}, &*masking));
   EXPECT_EQ(TokenizerConfigJson(contents),
             nlohmann::ordered_json::parse(R"({"tokenizer_class": "PreTrainedTokenizerFast",
                 "clean_up_tokenization_spaces": false, "model_max_length": 128,
@@ -48,7 +48,7 @@ TEST(JobTokens, OfAMaskedJobWithoutATemplatePadWithTheEndOfText) {
   const PreparedData data = DataWith(BytesJson({"<|endoftext|>", "<mask>"}));
   ASSERT_OK_AND_ASSIGN(const auto masking, MaskingOfJob(spec, *data.tokenizer));
   ASSERT_OK_AND_ASSIGN(const TokenizerContents contents,
-                       TokenizerOfCheckpoint(spec, data, &*masking));
+                       TokenizerOfCheckpoint(spec, data, {}, &*masking));
   EXPECT_EQ(contents.mask.text, "<mask>");
   EXPECT_EQ(contents.pad.text, "<|endoftext|>");
   EXPECT_EQ(contents.cls.id, -1);
@@ -59,11 +59,31 @@ TEST(JobTokens, OfACausalJobAreTheEndOfText) {
   const PreparedData data = DataWith(BytesJson({"<|endoftext|>"}));
   ASSERT_OK_AND_ASSIGN(const auto masking, MaskingOfJob({}, *data.tokenizer));
   EXPECT_FALSE(masking.has_value());
-  ASSERT_OK_AND_ASSIGN(const TokenizerContents contents, TokenizerOfCheckpoint({}, data, nullptr));
+  ASSERT_OK_AND_ASSIGN(const TokenizerContents contents,
+                       TokenizerOfCheckpoint({}, data, {}, nullptr));
   EXPECT_EQ(contents.bos.text, "<|endoftext|>");
   EXPECT_EQ(contents.eos.id, 0);
   EXPECT_EQ(contents.pad.id, 0);
   EXPECT_EQ(contents.mask.id, -1);
+}
+
+TEST(JobTokens, OfAModelThatIsTrainedFurtherAreItsOwn) {
+  StartingModel model{.path = "",
+                      .config = {{"bos_token_id", 1}, {"eos_token_id", {2, 1}}},
+                      .tokenizer_json = BytesJson({"<pad>", "<s>", "</s>"}),
+                      .tokenizer_files = {{"chat_template.jinja", "{{ messages }}"}},
+                      .own_tokenizer = true};
+  EXPECT_EQ(model.token("eos_token_id"), 2);
+  EXPECT_EQ(model.token("pad_token_id"), -1);
+  PreparedData data = DataWith(model.tokenizer_json);
+  data.end_of_text = 2;
+  ASSERT_OK_AND_ASSIGN(const auto contents, TokenizerOfCheckpoint({}, data, model, nullptr));
+  EXPECT_EQ(contents.bos.text, "<s>");
+  EXPECT_EQ(contents.eos.text, "</s>");
+  EXPECT_EQ(contents.pad.text, "</s>");
+  EXPECT_EQ(contents.files.at("chat_template.jinja"), "{{ messages }}");
+  model.own_tokenizer = false;  // then its ids mean nothing
+  EXPECT_EQ(model.token("eos_token_id"), -1);
 }
 
 TEST(JobTokens, OfATokenizerThatCannotMaskAreRefusedByField) {

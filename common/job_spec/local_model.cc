@@ -1,0 +1,122 @@
+#include "common/job_spec/local_model.h"
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <system_error>
+
+#include "common/blob_store.h"
+#include "common/files.h"
+
+namespace trainyard {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kIndexBytesMax = int64_t{64} << 20;
+constexpr size_t kShardsMax = 5000;
+
+// Of the tokenizer, in a model's folder.
+constexpr std::array kTokenizerFiles = {"tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        "vocab.json",
+                                        "merges.txt",
+                                        "vocab.txt",
+                                        "chat_template.jinja",
+                                        "chat_template.json"};
+
+bool IsFile(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
+}
+
+std::string WorkingFolder() {
+  std::error_code ignored;
+  return fs::current_path(ignored).string();
+}
+
+// The shards that an index names, each once.
+StatusOr<std::vector<fs::path>> ShardsOf(const fs::path& index) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(index, kIndexBytesMax));
+  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object())
+    return InvalidArgument("{}: it has no weight_map", index.string());
+  std::set<std::string> names;
+  for (const auto& [tensor, shard] : json["weight_map"].items()) {
+    if (!shard.is_string() || !IsPlainFileName(shard.get<std::string>()))
+      return InvalidArgument("{}: the shard of {} is {}, which is no plain file name",
+                             index.string(), tensor, shard.dump());
+    names.insert(shard.get<std::string>());
+  }
+  if (names.empty() || names.size() > kShardsMax)
+    return InvalidArgument("{}: it names {} shards; 1 to {} are read", index.string(), names.size(),
+                           kShardsMax);
+  std::vector<fs::path> shards;
+  for (const std::string& name : names) {
+    shards.push_back(index.parent_path() / name);
+    if (!IsFile(shards.back()))
+      return NotFound("{} names the shard {}, which is not there: fetch the whole folder",
+                      index.string(), name);
+  }
+  return shards;
+}
+
+void AddThoseThere(const fs::path& folder, std::vector<fs::path>* files) {
+  for (const char* name : kTokenizerFiles)
+    if (IsFile(folder / name)) files->push_back(folder / name);
+}
+
+}  // namespace
+
+bool NamesCheckpoint(std::string_view ref) { return ref.starts_with("job:"); }
+
+bool IsPlainFileName(std::string_view name) {
+  return name.find('/') == std::string_view::npos && CheckBlobKey(name).ok();
+}
+
+StatusOr<std::vector<fs::path>> FindModelFiles(const fs::path& model) {
+  if (IsFile(model)) {
+    if (model.extension() == ".gguf") return std::vector{model};
+    return InvalidArgument("{} is no .gguf file; of a Hugging Face model name the folder",
+                           model.string());
+  }
+  std::error_code ignored;
+  if (!fs::is_directory(model, ignored))
+    return NotFound(
+        "{} does not exist (looked from {}); name a Hugging Face folder, a .gguf file, or "
+        "job:NAME@latest",
+        model.string(), WorkingFolder());
+  std::vector<fs::path> files = {model / "config.json"};
+  if (!IsFile(files[0]))
+    return NotFound("{} holds no config.json: it is no Hugging Face model", model.string());
+  if (const fs::path index = model / "model.safetensors.index.json"; IsFile(index)) {
+    ASSIGN_OR_RETURN(const std::vector<fs::path> shards, ShardsOf(index));
+    files.push_back(index);
+    files.insert(files.end(), shards.begin(), shards.end());
+  } else if (IsFile(model / "model.safetensors")) {
+    files.push_back(model / "model.safetensors");
+  } else {
+    return NotFound(
+        "{} holds no model.safetensors and no index of shards. Weights in pickles (.bin, .pt) are "
+        "not read, for they can hold code: load them with transformers and save_pretrained them",
+        model.string());
+  }
+  if (IsFile(model / "generation_config.json")) files.push_back(model / "generation_config.json");
+  AddThoseThere(model, &files);
+  return files;
+}
+
+StatusOr<std::vector<fs::path>> FindTokenizerFiles(const fs::path& tokenizer) {
+  if (IsFile(tokenizer)) return std::vector{tokenizer};
+  if (!IsFile(tokenizer / "tokenizer.json"))
+    return NotFound("{} holds no tokenizer.json (looked from {})", tokenizer.string(),
+                    WorkingFolder());
+  std::vector<fs::path> files;
+  AddThoseThere(tokenizer, &files);
+  return files;
+}
+
+}  // namespace trainyard

@@ -1,0 +1,116 @@
+#include "worker/loop/starting_model.h"
+
+#include <spdlog/spdlog.h>
+
+#include <array>
+#include <limits>
+#include <system_error>
+
+#include "common/files.h"
+#include "common/job_spec/local_model.h"
+#include "worker/loop/outcome.h"
+
+namespace trainyard::worker {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kConfigBytesMax = int64_t{16} << 20;
+constexpr int64_t kTokenizerBytesMax = int64_t{256} << 20;
+
+// What a checkpoint keeps beside tokenizer.json.
+constexpr std::array kKept = {"tokenizer_config.json",
+                              "special_tokens_map.json",
+                              "added_tokens.json",
+                              "vocab.json",
+                              "merges.txt",
+                              "vocab.txt",
+                              "chat_template.jinja",
+                              "chat_template.json",
+                              "generation_config.json"};
+
+Status WithErrno(const std::error_code& error, const fs::path& path) {
+  return ErrnoStatus(error.value(), path.string());
+}
+
+// A folder with these files under their names.
+Status LinkFiles(const RankContext& context, const std::vector<BlobRef>& files,
+                 const fs::path& folder) {
+  std::error_code error;
+  fs::remove_all(folder, error);  // of an earlier attempt
+  if (error) return WithErrno(error, folder);
+  RETURN_IF_ERROR(MakeFolders(folder));
+  for (const BlobRef& file : files) {
+    if (!IsPlainFileName(file.name))
+      return InvalidArgument("\"{}\" is no plain file name", file.name);
+    ASSIGN_OR_RETURN(const fs::path path, context.dataset_path(file));
+    fs::create_symlink(fs::absolute(path), folder / file.name, error);
+    if (error) return WithErrno(error, folder / file.name);
+    context.link->Beat(0, 0);
+    if (context.link->stop() == link::StopMode::kNow) return StopRequested("the model is there");
+  }
+  return OkStatus();
+}
+
+Status ReadTokenizer(const fs::path& folder, StartingModel& model) {
+  model.tokenizer_files.clear();
+  ASSIGN_OR_RETURN(model.tokenizer_json, ReadFile(folder / "tokenizer.json", kTokenizerBytesMax));
+  for (const char* name : kKept) {
+    auto text = ReadFile(folder / name, kTokenizerBytesMax);
+    if (absl::IsNotFound(text.status())) continue;
+    ASSIGN_OR_RETURN(model.tokenizer_files[name], std::move(text));
+  }
+  return OkStatus();
+}
+
+Status OpenModel(const RankContext& context, StartingModel& model) {
+  const std::vector<BlobRef>& files = context.spec.model.files;
+  const fs::path folder = context.work_dir / "model";
+  RETURN_IF_ERROR(LinkFiles(context, files, folder));
+  model.path = folder;
+  if (files.size() == 1 && files[0].name.ends_with(".gguf"))
+    return Unimplemented(
+        "training on from a .gguf file is not built yet: make a folder of it with `trainyard model "
+        "import` and name that");
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(folder / "config.json", kConfigBytesMax));
+  model.config = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!model.config.is_object()) return InvalidArgument("config.json is not a JSON object");
+  if (!context.spec.tokenizer.from.empty() || context.spec.tokenizer.train) return OkStatus();
+  const Status read = ReadTokenizer(folder, model);
+  model.own_tokenizer = read.ok();
+  if (!absl::IsNotFound(read)) return read;
+  return NotFound("the model brings no tokenizer.json: give tokenizer.from");
+}
+
+Status InField(const Status& status, std::string_view field) {
+  return status.ok() ? status : WithField(Annotate(status, field), field);
+}
+
+}  // namespace
+
+int32_t StartingModel::token(const char* key) const {
+  if (!own_tokenizer || !config.contains(key)) return -1;
+  const nlohmann::json& value = config.at(key);
+  const nlohmann::json& id = value.is_array() && !value.empty() ? value.at(0) : value;
+  const bool fits = id.is_number_integer() && id.get<int64_t>() >= 0 &&
+                    id.get<int64_t>() <= std::numeric_limits<int32_t>::max();
+  return fits ? id.get<int32_t>() : -1;
+}
+
+StatusOr<StartingModel> OpenStartingModel(const RankContext& context) {
+  StartingModel model;
+  const JobSpec& spec = context.spec;
+  if (!spec.model.from.empty()) {
+    RETURN_IF_ERROR(InField(OpenModel(context, model), "model.from"));
+    spdlog::info("model_from={} files={}", spec.model.from, spec.model.files.size());
+  }
+  if (!spec.tokenizer.from.empty()) {
+    const fs::path folder = context.work_dir / "tokenizer";
+    Status opened = LinkFiles(context, spec.tokenizer.files, folder);
+    if (opened.ok()) opened = ReadTokenizer(folder, model);
+    RETURN_IF_ERROR(InField(opened, "tokenizer.from"));
+  }
+  return model;
+}
+
+}  // namespace trainyard::worker
