@@ -146,8 +146,9 @@ class ModelFromTest : public CheckpointServiceTest {
 };
 
 TEST_F(ModelFromTest, AJobKeepsTheFilesOfTheCheckpointItGoesOnFrom) {
-  for (const std::string& ref : {std::string("job:shakespeare@latest"), "job:shakespeare@100",
-                                 "job:shakespeare", "job:" + job_.job_id() + "@latest"}) {
+  const std::vector<std::string> refs = {"job:shakespeare@latest", "job:shakespeare@100",
+                                         "job:shakespeare", "job:" + job_.job_id() + "@latest"};
+  for (const std::string& ref : refs) {
     const v1::Job job = Create(From(ref));
     EXPECT_EQ(job.spec().model().from(), "job:" + job_.job_id() + "@100");
     ASSERT_THAT(job.spec().model().files(), SizeIs(2));

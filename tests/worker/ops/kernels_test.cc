@@ -17,6 +17,7 @@
 #include "worker/ops/head.h"
 #include "worker/ops/linear.h"
 #include "worker/ops/norm.h"
+#include "worker/ops/products.h"
 #include "worker/ops/rope.h"
 
 namespace trainyard::worker {
@@ -240,6 +241,8 @@ TEST(KernelProducts, OfAFewRowsAgreeWithFloat64AndDoNotSeeEachOther) {
                                                 {7, 514, 100},
                                                 {16, 65, 1536}}) {
       SCOPED_TRACE(testing::Message() << type << " " << rows << " " << outputs << " " << inputs);
+      // More bfloat16 rows are oneDNN's where the machine multiplies them.
+      if (type == at::kBFloat16 && rows > 4 && HasBfloat16Products()) continue;
       const Tensor x = Normal({rows, inputs}, 1, type), w = Normal({outputs, inputs}, 2, type);
       const Tensor bias = Normal({outputs}, 3, type), residual = Normal({rows, outputs}, 4, type);
       const Tensor y = LinearForward(x, w, bias, residual);
