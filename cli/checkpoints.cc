@@ -230,6 +230,10 @@ int Generate(const Place& place, const GenerateOptions& options) {
   return RunOnModel(place, options, {"generate", "--model"});
 }
 
+int ModelDoctor(const Place& place, const GenerateOptions& options) {
+  return RunOnModel(place, options, {"doctor"});
+}
+
 int Chat(const Place& place, const GenerateOptions& options) {
   return RunOnModel(place, options, {"chat"});
 }

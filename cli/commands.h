@@ -86,6 +86,7 @@ struct GenerateOptions {
 };
 int Generate(const Place& place, const GenerateOptions& options);
 int Chat(const Place& place, const GenerateOptions& options);
+int ModelDoctor(const Place& place, const GenerateOptions& options);
 
 int WorkerList(const Place& place, Format format);
 int Doctor(const Place& place);

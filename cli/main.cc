@@ -243,8 +243,13 @@ void AddClusterCommands(CLI::App& app, Words& w, Run* run) {
   worker->require_subcommand(1);
   Command(*worker, "list", "workers and their slots", "trainyard worker list", run,
           [&w](Format f) { return WorkerList(w.place, f); });
-  Command(app, "doctor", "looks for what commonly goes wrong", "trainyard doctor", run,
-          [&w](Format) { return Doctor(w.place); });
+  Command(app, "doctor", "looks for what commonly goes wrong, here or with a model",
+          "trainyard doctor smollm2/", run,
+          [&w](Format) {
+            return w.generate.model.empty() ? Doctor(w.place) : ModelDoctor(w.place, w.generate);
+          })
+      ->add_option("model", w.generate.model,
+                   "instead: a folder, a .gguf file or job:NAME@latest, whose parts must fit");
   CLI::App* completion = Command(app, "completion", "prints a completion script",
                                  "source <(trainyard completion bash)", run,
                                  [&app, &w](Format) { return PrintCompletion(app, w.shell); });

@@ -147,6 +147,16 @@ void AddGenerate(CLI::App& tool, Words& w, Run* run) {
   AddSampling(*chat, w.chat.sampling);
 }
 
+void AddDoctor(CLI::App& tool, Words& w, Run* run) {
+  CLI::App* doctor = Command(tool, "doctor", "whether a model's parts are there and fit together",
+                             "tool doctor model/", run, [&w]() -> int {
+                               const StatusOr<int> problems = ExamineModel(w.model);
+                               if (!problems.ok()) return Fail(problems.status());
+                               return *problems == 0 ? kOk : kFailed;
+                             });
+  doctor->add_option("model", w.model, "a Hugging Face folder or a .gguf file")->required();
+}
+
 void AddPace(CLI::App& tool, Words& w, Run* run) {
   CLI::App* pace = Command(tool, "pace", "seconds of a micro-batch and of an update here",
                            "tool pace --config model/config.json --rows 4 --length 512", run,
@@ -219,6 +229,7 @@ int Main(int argc, char** argv) {
   CLI::App* tool =
       Command(app, "tool", "what needs text or tensors", "tool model inspect model/", &run, {});
   AddGenerate(*tool, words, &run);
+  AddDoctor(*tool, words, &run);
   AddPace(*tool, words, &run);
   AddTextTools(*tool, words, &run);
   AddModelTools(*tool, words, &run);

@@ -52,6 +52,10 @@ struct ChatOptions {
 // A conversation over stdin and stdout, a line a message, until the input ends.
 Status Chat(const ChatOptions& options);
 
+// Says what is missing or does not fit in a model, and what to do about it (doctor.h); the number of
+// problems. Errors when it cannot be opened at all.
+StatusOr<int> ExamineModel(const std::filesystem::path& ref);
+
 struct TokenizerTrainOptions {
   std::vector<std::string> files;  // paths or globs
   std::string format = "auto";
