@@ -13,11 +13,12 @@ PROGRAM = pathlib.Path(os.environ.get("TRAINYARD_BUILD_DIR", REPOSITORY / "build
 
 
 class Peer:
-    def __init__(self):
+    def __init__(self, threads: int = 0):
         if not PROGRAM.exists():
             pytest.skip(f"{PROGRAM} is not built")
+        environment = os.environ | ({"RAYON_NUM_THREADS": str(threads)} if threads else {})
         self.process = subprocess.Popen([PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        encoding="utf-8")
+                                        encoding="utf-8", env=environment)
 
     def __enter__(self):
         return self

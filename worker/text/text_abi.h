@@ -32,13 +32,16 @@ void ty_bytes_free(TyBytes bytes);
 void ty_ids_free(TyIds ids);
 void ty_sizes_free(TySizes sizes);
 
-/* Byte-level BPE. Feed any number of texts, then finish once; a word never spans two texts. */
-TyTrainer* ty_trainer_new(void);
+/* Feed any number of texts, then finish once; a word never spans two texts. strip_accents: -1 as
+ * lowercase says; the last three are for WordPiece. Null for a kind that does not exist. */
+enum { TY_BPE = 0, TY_WORD_PIECE = 1, TY_UNIGRAM = 2 };
+typedef struct { int32_t kind, lowercase, strip_accents, split_chinese; } TyTextRules;
+TyTrainer* ty_trainer_new(TyTextRules rules);
 void ty_trainer_free(TyTrainer* trainer);
 TyCode ty_trainer_feed(TyTrainer* trainer, const TySlice* texts, size_t n, TyBytes* error);
 TyCode ty_trainer_finish(TyTrainer* trainer, size_t vocab_size, uint64_t min_frequency,
-                         const TySlice* special_tokens, size_t n, TyTokenizer** out,
-                         TyBytes* error);
+                         size_t alphabet_size, const TySlice* special_tokens, size_t n,
+                         TyTokenizer** out, TyBytes* error);
 
 TyCode ty_tokenizer_load(TySlice json, TyTokenizer** out, TyBytes* error);
 void ty_tokenizer_free(TyTokenizer* tokenizer);

@@ -19,6 +19,18 @@ Status Call(Function function, Args... args) {
   return CallCrate("tokenizer", function, args...);
 }
 
+int32_t KindOf(TokenizerKind kind) {
+  switch (kind) {
+    case TokenizerKind::kBpe:
+      return TY_BPE;
+    case TokenizerKind::kWordPiece:
+      return TY_WORD_PIECE;
+    case TokenizerKind::kUnigram:
+      return TY_UNIGRAM;
+  }
+  return -1;
+}
+
 Status CheckId(int32_t id) {
   if (id >= 0) return OkStatus();
   return InvalidArgument("tokenizer: the token id {} is negative", id);
@@ -125,7 +137,16 @@ StatusOr<std::string> DecodeStream::Finish() {
   return text.text();
 }
 
-TokenizerTrainer::TokenizerTrainer() : trainer_(ty_trainer_new()) { REQUIRE(trainer_ != nullptr); }
+std::vector<std::string> BertSpecialTokens() {
+  return {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
+}
+
+TokenizerTrainer::TokenizerTrainer(const TokenizerText& text)
+    : trainer_(ty_trainer_new({KindOf(text.kind), text.lowercase,
+                               text.strip_accents.has_value() ? *text.strip_accents : -1,
+                               text.split_chinese})) {
+  REQUIRE(trainer_ != nullptr);
+}
 
 Status TokenizerTrainer::Feed(std::span<const std::string_view> texts) {
   const std::vector<TySlice> slices = SlicesOf(texts);
@@ -133,15 +154,19 @@ Status TokenizerTrainer::Feed(std::span<const std::string_view> texts) {
 }
 
 StatusOr<Tokenizer> TokenizerTrainer::Finish(const TokenizerTrainingOptions& options) {
-  if (options.vocab_size < 0 || options.min_frequency < 0)
-    return InvalidArgument("tokenizer: vocab_size {} and min_frequency {} must not be negative",
-                           options.vocab_size, options.min_frequency);
+  if (options.vocab_size < 0 || options.min_frequency < 0 || options.alphabet_size < 1)
+    return InvalidArgument(
+        "tokenizer: vocab_size {} and min_frequency {} must not be negative, alphabet_size {} is "
+        "at "
+        "least 1",
+        options.vocab_size, options.min_frequency, options.alphabet_size);
   const std::vector<std::string_view> special(options.special_tokens.begin(),
                                               options.special_tokens.end());
   const std::vector<TySlice> slices = SlicesOf(special);
   TyTokenizer* tokenizer = nullptr;
   RETURN_IF_ERROR(Call(ty_trainer_finish, trainer_.get(), static_cast<size_t>(options.vocab_size),
-                       static_cast<uint64_t>(options.min_frequency), slices.data(), slices.size(),
+                       static_cast<uint64_t>(options.min_frequency),
+                       static_cast<size_t>(options.alphabet_size), slices.data(), slices.size(),
                        &tokenizer));
   Tokenizer::Handle handle(tokenizer);
   OwnedArray<TyBytes> json;

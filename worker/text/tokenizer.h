@@ -1,5 +1,6 @@
-// Text to tokens and back. Byte-level BPE is trained here; any Hugging Face tokenizer.json can be
-// loaded. The work is done by the `tokenizers` crate (this folder's Cargo.toml).
+// Text to tokens and back. Byte-level BPE, WordPiece and Unigram are trained here; any Hugging Face
+// tokenizer.json can be loaded. The work is done by the `tokenizers` crate (this folder's
+// Cargo.toml).
 //
 // Text is UTF-8; what is not is refused. A Tokenizer may be used by many threads at once. Results
 // do not depend on the number of threads, which is the crate's own pool (RAYON_NUM_THREADS).
@@ -92,8 +93,9 @@ class Tokenizer {
   std::optional<int32_t> TokenToId(std::string_view token) const;
   // The token as the vocabulary spells it ("Ġthe"). InvalidArgument: no such id.
   StatusOr<std::string> IdToToken(int32_t id) const;
-  // [vocab_size] bytes of text each id stands for; 0 for special tokens. For byte-level tokenizers
-  // the sum over a text's ids is the text's size.
+  // [vocab_size] bytes of text each id stands for; 0 for special tokens. For byte-level and Unigram
+  // tokenizers trained here the sum over a text's ids is the text's size; WordPiece leaves out the
+  // spaces.
   StatusOr<std::vector<uint32_t>> TokenSizes() const;
 
  private:
@@ -108,18 +110,42 @@ class Tokenizer {
   int64_t vocab_size_ = 0;
 };
 
+enum class TokenizerKind { kBpe, kWordPiece, kUnigram };
+
+// What text is made of, which decides how words are counted.
+//   kBpe        byte-level, as GPT-2's: its splitting rule, no normalization, all 256 bytes in the
+//               alphabet, so that any text can be encoded and comes back.
+//   kWordPiece  as BERT's: normalized, split at white space and punctuation, a word longer than 100
+//               characters or with a letter that is not in the vocabulary is [UNK];
+//               [CLS] text [SEP] with special tokens.
+//   kUnigram    pieces by likelihood, a word taking the space before it along ("▁"), never across a
+//               newline; what is in no piece is spelled in bytes, so that any text can be encoded
+//               and comes back, save that "▁" itself comes back as a space.
+struct TokenizerText {
+  TokenizerKind kind = TokenizerKind::kBpe;
+  // kWordPiece. Accents go with upper case unless it is said otherwise.
+  bool lowercase = true;
+  std::optional<bool> strip_accents = {};
+  bool split_chinese = true;
+};
+
+// [PAD] [UNK] [CLS] [SEP] [MASK], which BERT's tokenizers have first.
+std::vector<std::string> BertSpecialTokens();
+
 struct TokenizerTrainingOptions {
   int64_t vocab_size = 4096;  // special tokens included
   int64_t min_frequency = 2;  // a pair seen less often is not joined
-  std::vector<std::string> special_tokens = {std::string(kEndOfText)};  // ids from 0
+  // kWordPiece and kUnigram: the most frequent characters kept; words with others teach nothing.
+  int64_t alphabet_size = 1000;
+  // ids from 0; kWordPiece needs [UNK], [CLS] and [SEP] among them
+  std::vector<std::string> special_tokens = {std::string(kEndOfText)};
 };
 
-// Trains byte-level BPE as GPT-2's: its splitting rule, all 256 bytes in the alphabet, no
-// normalization. The same text gives the same tokenizer however it is cut into pieces, as long as
-// cuts are where words end (worker/data/pieces.h). Holds each distinct word once.
+// The same text gives the same tokenizer however it is cut into pieces, as long as cuts are where
+// words end (worker/data/pieces.h), and on however many threads. Holds each distinct word once.
 class TokenizerTrainer {
  public:
-  TokenizerTrainer();
+  explicit TokenizerTrainer(const TokenizerText& text = {});
   // Counts the words of these texts, on the crate's threads.
   Status Feed(std::span<const std::string_view> texts);
   // InvalidArgument when the text supports fewer entries than asked for; the message has the

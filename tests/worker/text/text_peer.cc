@@ -9,6 +9,7 @@
 //   {"do": "gguf", "vocabulary": {...}, "to": P}           writes the tokenizer.json it says
 //   {"do": "to_gguf", "path": P, "special": {"bos": ID}}   the vocabulary of a tokenizer.json
 //   {"do": "legacy", "files": {"vocab_txt": P}, "to": P}   writes the tokenizer.json they say
+//   {"do": "train", "kind": K, "texts": [P], "size": N, "special": [T], "to": P}
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -75,6 +76,7 @@ class Peer {
     if (what == "template") return CompileTemplate(request);
     if (what == "chat") return Chat(request);
     if (what == "encode") return Encode(request);
+    if (what == "train") return Train(request);
     if (what == "gguf") return FromGguf(request);
     if (what == "to_gguf") return ToGguf(request);
     if (what == "legacy") return FromLegacy(request);
@@ -128,6 +130,23 @@ class Peer {
       ids.push_back(encoded);
     }
     return Json{{"ids", ids}};
+  }
+
+  StatusOr<Json> Train(const Json& request) {
+    const std::string kind = request.value("kind", "bpe");
+    TokenizerTrainer trainer({.kind = kind == "wordpiece" ? TokenizerKind::kWordPiece
+                                      : kind == "unigram" ? TokenizerKind::kUnigram
+                                                          : TokenizerKind::kBpe});
+    for (const Json& path : request["texts"]) {
+      ASSIGN_OR_RETURN(const std::string text, ReadFile(path.get<std::string>()));
+      const std::string_view view = text;
+      RETURN_IF_ERROR(trainer.Feed({&view, 1}));
+    }
+    TokenizerTrainingOptions options{.vocab_size = request.value("size", 0)};
+    options.special_tokens = request["special"].get<std::vector<std::string>>();
+    ASSIGN_OR_RETURN(const Tokenizer tokenizer, trainer.Finish(options));
+    RETURN_IF_ERROR(WriteFileAtomically(request.value("to", ""), tokenizer.json()));
+    return Json::object();
   }
 
   StatusOr<Json> FromGguf(const Json& request) {

@@ -14,7 +14,9 @@ mod sized;
 mod source;
 mod stream;
 mod tojson;
+mod unigram;
 mod vocabulary;
+mod words;
 
 use abi::{
     array, free, guard, internal, invalid, quiet, texts, Bytes, Code, Outcome, Owned, Slice,
@@ -22,8 +24,9 @@ use abi::{
 use std::ptr::null_mut;
 use std::sync::Arc;
 use stream::Stream;
-use tokenizers::{DecoderWrapper, Encoding, Tokenizer};
-use vocabulary::Trainer;
+use tokenizers::{DecoderWrapper, Encoding, ModelWrapper, Tokenizer};
+use vocabulary::{Trainer, Wanted};
+use words::{Kind, TextRules};
 
 const ADD_SPECIAL: u32 = 1;
 const PARSE_SPECIAL: u32 = 2;
@@ -60,20 +63,56 @@ impl Handle {
     }
 
     fn token_sizes(&self) -> Outcome<Vec<u32>> {
-        let byte_level = matches!(self.parsing.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));
         let added = self.parsing.get_added_tokens_decoder();
+        let spelling = Spelling::of(&self.parsing);
         let mut sizes = vec![0; self.vocab_size()];
         for (token, id) in self.parsing.get_vocab(true) {
             let size = match added.get(&id) {
                 Some(added) if added.special => 0,
                 Some(added) => added.content.len(),
-                // Each byte of the text is one character of a byte-level token.
-                None if byte_level => token.chars().count(),
-                None => self.parsing.decode(&[id], false).map_err(internal)?.len(),
+                None => spelling.size_of(&token),
             };
             sizes[id as usize] = size as u32;
         }
         Ok(sizes)
+    }
+}
+
+/// How a vocabulary spells text.
+enum Spelling {
+    /// Each byte is one character.
+    Bytes,
+    /// "##" before what continues a word.
+    WordPiece(String),
+    /// "▁" is a space, "<0x0A>" a byte.
+    SentencePiece,
+}
+
+impl Spelling {
+    fn of(tokenizer: &Tokenizer) -> Self {
+        match (tokenizer.get_decoder(), tokenizer.get_model()) {
+            (Some(DecoderWrapper::ByteLevel(_)), _) => Spelling::Bytes,
+            (_, ModelWrapper::WordPiece(model)) => {
+                Spelling::WordPiece(model.continuing_subword_prefix.clone())
+            }
+            _ => Spelling::SentencePiece,
+        }
+    }
+
+    fn size_of(&self, token: &str) -> usize {
+        match self {
+            Spelling::Bytes => token.chars().count(),
+            Spelling::WordPiece(prefix) => {
+                token.strip_prefix(prefix.as_str()).unwrap_or(token).len()
+            }
+            Spelling::SentencePiece => {
+                let byte = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
+                match byte.map(|hex| u8::from_str_radix(hex, 16)) {
+                    Some(Ok(_)) => 1,
+                    _ => token.len() - 2 * token.matches('▁').count(), // of three bytes, for one
+                }
+            }
+        }
     }
 }
 
@@ -92,9 +131,31 @@ pub unsafe extern "C" fn ty_sizes_free(sizes: Owned<usize>) {
     quiet((), || unsafe { sizes.free() })
 }
 
+/// The rules of text_abi.h.
+#[repr(C)]
+pub struct CTextRules {
+    kind: i32,
+    lowercase: i32,
+    strip_accents: i32,
+    split_chinese: i32,
+}
+
 #[no_mangle]
-pub extern "C" fn ty_trainer_new() -> *mut Trainer {
-    quiet(null_mut(), || Box::into_raw(Box::default()))
+pub extern "C" fn ty_trainer_new(rules: CTextRules) -> *mut Trainer {
+    quiet(null_mut(), || {
+        let rules = TextRules {
+            kind: match rules.kind {
+                0 => Kind::Bpe,
+                1 => Kind::WordPiece,
+                2 => Kind::Unigram,
+                _ => return null_mut(),
+            },
+            lowercase: rules.lowercase != 0,
+            strip_accents: (rules.strip_accents >= 0).then_some(rules.strip_accents > 0),
+            split_chinese: rules.split_chinese != 0,
+        };
+        Box::into_raw(Box::new(Trainer::new(rules)))
+    })
 }
 
 #[no_mangle]
@@ -118,14 +179,16 @@ pub unsafe extern "C" fn ty_trainer_finish(
     trainer: *mut Trainer,
     vocab_size: usize,
     min_frequency: u64,
+    alphabet_size: usize,
     special_tokens: *const Slice,
     n: usize,
     out: *mut *mut Handle,
     error: *mut Bytes,
 ) -> Code {
     let body = || unsafe {
-        let special_tokens = texts(special_tokens, n)?;
-        let tokenizer = (*trainer).finish(vocab_size, min_frequency, &special_tokens)?;
+        let special_tokens = &texts(special_tokens, n)?;
+        let wanted = Wanted { vocab_size, min_frequency, alphabet_size, special_tokens };
+        let tokenizer = (*trainer).finish(&wanted)?;
         out.write(Box::into_raw(Handle::new(tokenizer)?));
         Ok(())
     };
