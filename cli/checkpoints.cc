@@ -234,6 +234,10 @@ int ModelDoctor(const Place& place, const GenerateOptions& options) {
   return RunOnModel(place, options, {"doctor"});
 }
 
+int ModelTool(const Place& place, const GenerateOptions& options, const std::string& verb) {
+  return RunOnModel(place, options, {"model", verb});
+}
+
 int Chat(const Place& place, const GenerateOptions& options) {
   return RunOnModel(place, options, {"chat"});
 }

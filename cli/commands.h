@@ -87,6 +87,8 @@ struct GenerateOptions {
 int Generate(const Place& place, const GenerateOptions& options);
 int Chat(const Place& place, const GenerateOptions& options);
 int ModelDoctor(const Place& place, const GenerateOptions& options);
+// `verb`: inspect, import or export; trainer_args begin with the destination of the latter two.
+int ModelTool(const Place& place, const GenerateOptions& options, const std::string& verb);
 
 int WorkerList(const Place& place, Format format);
 int Doctor(const Place& place);

@@ -231,6 +231,41 @@ void AddGenerate(CLI::App& app, Words& w, Run* run) {
   PassOnSampling(*chat, w);
 }
 
+void AddModelCommands(CLI::App& app, Words& w, Run* run) {
+  CLI::App* model = Command(app, "model", "take models in and out, look at them",
+                            "trainyard model import smollm2.gguf smollm2/", run, nullptr);
+  model->require_subcommand(1);
+  const auto add = [&](const std::string& verb, const char* help, const std::string& more) {
+    CLI::App* command =
+        Command(*model, verb, help, fmt::format("trainyard model {} {}", verb, more), run,
+                [&w, verb](Format) { return ModelTool(w.place, w.generate, verb); });
+    command
+        ->add_option("model", w.generate.model,
+                     "a Hugging Face folder, a .gguf file, job:NAME@latest or job:NAME@STEP")
+        ->required();
+    return command;
+  };
+  const auto add_destination = [&](CLI::App* command, const char* what) {
+    command
+        ->add_option_function<std::string>(
+            "destination",
+            [&w](const std::string& value) {
+              w.generate.trainer_args.insert(w.generate.trainer_args.begin(), value);
+            },
+            what)
+        ->required();
+  };
+  add("inspect", "family, shape, types, tokenizer, template, tensors", "job:assistant@latest");
+  CLI::App* in = add("import", "any model into a Hugging Face folder", "smollm2.gguf smollm2/");
+  add_destination(in, "folder to make");
+  PassOn(*in, w, "--type", "f32, bf16 or f16; else as stored");
+  CLI::App* out = add("export", "as a Hugging Face folder or a .gguf file",
+                      "job:assistant@latest assistant.gguf --format gguf --type q8_0");
+  add_destination(out, "folder or file to make");
+  PassOn(*out, w, "--format", "hf or gguf");
+  PassOn(*out, w, "--type", "f32, f16 or bf16; gguf also q8_0, q4_0, q4_k_m");
+}
+
 void AddClusterCommands(CLI::App& app, Words& w, Run* run) {
   CLI::App* up = Command(app, "up", "a local cluster in the foreground", "trainyard up --workers 2",
                          run, [&w](Format) { return Up(w.place, w.up); });
@@ -272,6 +307,7 @@ int Main(int argc, char** argv) {
   AddMetricsCommands(app, words, &run);
   AddCheckpointCommands(app, words, &run);
   AddGenerate(app, words, &run);
+  AddModelCommands(app, words, &run);
   AddClusterCommands(app, words, &run);
   try {
     app.parse(argc, argv);

@@ -69,6 +69,7 @@ struct Words {
   TokenizerTrainOptions train;
   DataCheckOptions check;
   ImportOptions import;
+  ExportOptions export_to;
   std::filesystem::path tokenizer, model;
   std::string text;
   std::vector<int32_t> ids;
@@ -216,6 +217,13 @@ void AddModelTools(CLI::App& tool, Words& w, Run* run) {
       ->required();
   import->add_option("destination", w.import.destination, "folder to make")->required();
   import->add_option("--type", w.import.type, "f32, bf16 or f16; else as stored");
+  CLI::App* to = Command(*model, "export", "as a Hugging Face folder or a .gguf file",
+                         "tool model export model/ model.gguf --format gguf --type q8_0", run,
+                         [&w] { return Fail(ExportModel(w.export_to)); });
+  to->add_option("source", w.export_to.source, "a Hugging Face folder or a .gguf file")->required();
+  to->add_option("destination", w.export_to.destination, "folder or file to make")->required();
+  to->add_option("--format", w.export_to.format, "hf or gguf")->required();
+  to->add_option("--type", w.export_to.type, "f32, f16 or bf16; gguf also q8_0, q4_0, q4_k_m");
 }
 
 int Main(int argc, char** argv) {

@@ -14,13 +14,13 @@
 namespace trainyard::worker {
 
 struct GgufExport {
-  std::string architecture;        // general.architecture
-  GgufWriter::Keys keys;           // all of them
+  std::string architecture = {};        // general.architecture
+  GgufWriter::Keys keys = {};      // all of them
   GgmlType type = GgmlType::kF16;  // of most matrices; see below
   int64_t blocks = 0;
   int64_t heads = 1;
   int64_t kv_heads = 1;
-  std::vector<float> rope_factors;  // tensor "rope_freqs.weight"; empty: none
+  std::vector<float> rope_factors = {};  // tensor "rope_freqs.weight"; empty: none
 };
 
 // Vectors, positions and token types stay F32. Embeddings and head have more bits than the other

@@ -1,12 +1,11 @@
 // tool model import: any model into a Hugging Face folder.
-#include <signal.h>
-
 #include <cstdio>
 
 #include "worker/checkpoint/copy_weights.h"
 #include "worker/checkpoint/new_folder.h"
 #include "worker/model/layout.h"
 #include "worker/tool/model_text.h"
+#include "worker/tool/stop_signals.h"
 #include "worker/tool/tools.h"
 
 namespace trainyard::worker {
@@ -19,27 +18,6 @@ StatusOr<std::optional<TensorType>> ParseType(const std::string& name) {
   if (name == "f16") return std::optional(TensorType::kF16);
   return InvalidArgument("--type is {:?}; f32, bf16 and f16 are known", name);
 }
-
-// Ctrl-C ends the work where a file is written, so that the folder begun is removed.
-class StopSignals {
- public:
-  StopSignals() {
-    sigemptyset(&signals_);
-    sigaddset(&signals_, SIGTERM);
-    sigaddset(&signals_, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
-  }
-  Status Check() const {
-    sigset_t pending;
-    sigpending(&pending);
-    if (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1)
-      return Aborted("stopped by a signal; nothing was left behind");
-    return OkStatus();
-  }
-
- private:
-  sigset_t signals_;
-};
 
 // Text of a folder is kept byte for byte; what must tell another type than it did is written anew.
 Status WriteConfig(const ModelSource& source, TensorType type, bool changed,

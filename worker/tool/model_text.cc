@@ -5,7 +5,9 @@
 #include <set>
 
 #include "common/files.h"
+#include "worker/text/legacy_vocabulary.h"
 #include "worker/text/tokenizer.h"
+#include "worker/tool/gguf_text.h"
 
 namespace trainyard::worker {
 namespace {
@@ -23,6 +25,25 @@ constexpr const char* kFiles[] = {"tokenizer.json",
                                   "LICENSE"};
 constexpr int64_t kFileBytesMax = int64_t{256} << 20;
 
+// tokenizer.json of a folder that has only the files from before it; nothing when it has none.
+Status AddFromLegacy(std::vector<SmallFile>* files) {
+  if (FindFile(*files, "tokenizer.json") != nullptr) return OkStatus();
+  const auto text = [&](std::string_view name) {
+    const std::string* found = FindFile(*files, name);
+    return found == nullptr ? std::nullopt : std::optional<std::string_view>(*found);
+  };
+  StatusOr<std::string> json =
+      TokenizerJsonFromLegacy({.vocab_json = text("vocab.json"),
+                               .merges_txt = text("merges.txt"),
+                               .vocab_txt = text("vocab.txt"),
+                               .tokenizer_config = text("tokenizer_config.json"),
+                               .special_tokens_map = text("special_tokens_map.json")});
+  if (absl::IsNotFound(json.status())) return OkStatus();
+  RETURN_IF_ERROR(json.status());
+  files->push_back({"tokenizer.json", *std::move(json)});
+  return OkStatus();
+}
+
 StatusOr<std::vector<SmallFile>> ReadFolder(const std::filesystem::path& folder) {
   std::vector<SmallFile> files;
   for (const char* name : kFiles) {
@@ -31,6 +52,8 @@ StatusOr<std::vector<SmallFile>> ReadFolder(const std::filesystem::path& folder)
     RETURN_IF_ERROR(text.status());
     files.push_back({name, *std::move(text)});
   }
+  if (const Status added = AddFromLegacy(&files); !added.ok())
+    return Annotate(added, folder.string());
   return files;
 }
 
@@ -55,7 +78,12 @@ const std::string* FindFile(const std::vector<SmallFile>& files, std::string_vie
 
 StatusOr<std::vector<SmallFile>> ReadModelText(const ModelSource& source) {
   if (source.gguf() == nullptr) return ReadFolder(source.path());
-  return std::vector<SmallFile>();
+  const nlohmann::ordered_json& config = source.config();
+  const int64_t positions =
+      config.value("max_position_embeddings", config.value("n_positions", int64_t{0}));
+  auto files = TextFromGguf(source.gguf()->metadata(), positions);
+  if (!files.ok()) return Annotate(files.status(), source.path().string());
+  return files;
 }
 
 Status CheckVocabulary(const std::vector<SmallFile>& files, int64_t embedding_rows) {

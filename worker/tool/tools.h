@@ -89,6 +89,17 @@ struct ImportOptions {
 // all; SIGINT and SIGTERM end it with Aborted. The calling thread's mask blocks both from then on.
 Status ImportModel(const ImportOptions& options);
 
+struct ExportOptions {
+  std::filesystem::path source;       // as ImportOptions has it
+  std::filesystem::path destination;  // a folder or file that does not exist yet
+  std::string format;                 // hf or gguf
+  std::string
+      type;  // hf: as ImportOptions has it; gguf: f32, f16, bf16, q8_0, q4_0, q4_k_m; empty: f16
+};
+// The same for a model that goes elsewhere; a .gguf file has its tokenizer and chat template in it
+// and is what llama.cpp runs. Weights that such a file has no place for are named on stderr.
+Status ExportModel(const ExportOptions& options);
+
 // The config of a model whose tensors are those that its family needs. InvalidArgument naming the
 // key or tensor that does not fit.
 StatusOr<ModelConfig> CheckModel(const ModelSource& source);

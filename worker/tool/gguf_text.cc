@@ -1,0 +1,183 @@
+#include "worker/tool/gguf_text.h"
+
+#include <limits>
+#include <optional>
+
+#include "worker/checkpoint/model_folder.h"
+#include "worker/text/chat_template.h"
+#include "worker/text/gguf_vocabulary.h"
+#include "worker/text/tokenizer.h"
+
+namespace trainyard::worker {
+namespace {
+
+using nlohmann::json;
+
+constexpr char kTemplate[] = "tokenizer.chat_template";
+std::string Key(std::string_view name) { return fmt::format("tokenizer.ggml.{}", name); }
+
+// The one list of the ids: a GGUF key, its place in a vocabulary, what Hugging Face calls the
+// token. (llama.cpp spells "seperator".)
+struct IdRow {
+  const char* gguf;
+  std::optional<int32_t> GgufVocabulary::*id;
+  std::optional<int32_t> SpecialTokenIds::*special;
+  SpecialToken TokenizerContents::*token;
+  const char* hf;
+};
+constexpr IdRow kIds[] = {{"bos_token_id", &GgufVocabulary::bos_id, &SpecialTokenIds::bos,
+                           &TokenizerContents::bos, "bos"},
+                          {"eos_token_id", &GgufVocabulary::eos_id, &SpecialTokenIds::eos,
+                           &TokenizerContents::eos, "eos"},
+                          {"unknown_token_id", &GgufVocabulary::unk_id, &SpecialTokenIds::unk,
+                           &TokenizerContents::unk, "unk"},
+                          {"seperator_token_id", &GgufVocabulary::sep_id, &SpecialTokenIds::sep,
+                           &TokenizerContents::sep, "sep"},
+                          {"padding_token_id", &GgufVocabulary::pad_id, &SpecialTokenIds::pad,
+                           &TokenizerContents::pad, "pad"},
+                          {"cls_token_id", &GgufVocabulary::cls_id, &SpecialTokenIds::cls,
+                           &TokenizerContents::cls, "cls"},
+                          {"mask_token_id", &GgufVocabulary::mask_id, &SpecialTokenIds::mask,
+                           &TokenizerContents::mask, "mask"}};
+
+struct FlagRow {
+  const char* gguf;
+  std::optional<bool> GgufVocabulary::*flag;
+};
+constexpr FlagRow kFlags[] = {{"add_bos_token", &GgufVocabulary::add_bos},
+                              {"add_eos_token", &GgufVocabulary::add_eos},
+                              {"add_space_prefix", &GgufVocabulary::add_space_prefix}};
+
+StatusOr<GgufVocabulary> ReadVocabulary(const GgufMetadata& metadata) {
+  GgufVocabulary vocabulary;
+  ASSIGN_OR_RETURN(vocabulary.model, metadata.Text(Key("model")));
+  ASSIGN_OR_RETURN(vocabulary.tokens, metadata.Texts(Key("tokens")));
+  if (metadata.Has(Key("pre"))) {
+    ASSIGN_OR_RETURN(vocabulary.pre, metadata.Text(Key("pre")));
+  }
+  if (metadata.Has(Key("merges"))) {
+    ASSIGN_OR_RETURN(vocabulary.merges, metadata.Texts(Key("merges")));
+  }
+  if (metadata.Has(Key("token_type"))) {
+    ASSIGN_OR_RETURN(const std::vector<int64_t> types, metadata.Integers(Key("token_type")));
+    // What does not fit is no type, and refused as such.
+    for (const int64_t type : types)
+      vocabulary.token_types.push_back(type >= 0 && type <= 255 ? static_cast<int32_t>(type) : -1);
+  }
+  if (metadata.Has(Key("scores"))) {
+    ASSIGN_OR_RETURN(const std::vector<double> scores, metadata.Reals(Key("scores")));
+    vocabulary.scores.assign(scores.begin(), scores.end());
+  }
+  for (const IdRow& row : kIds) {
+    if (!metadata.Has(Key(row.gguf))) continue;
+    ASSIGN_OR_RETURN(const int64_t id, metadata.Integer(Key(row.gguf)));
+    // Some files say 2^32 - 1 for "there is none".
+    if (id == std::numeric_limits<uint32_t>::max()) continue;
+    if (id < 0 || id >= std::ssize(vocabulary.tokens))
+      return InvalidArgument("{} is {}, but there are {} tokens", Key(row.gguf), id,
+                             vocabulary.tokens.size());
+    vocabulary.*row.id = static_cast<int32_t>(id);
+  }
+  for (const FlagRow& row : kFlags) {
+    if (!metadata.Has(Key(row.gguf))) continue;
+    ASSIGN_OR_RETURN(vocabulary.*row.flag, metadata.Bool(Key(row.gguf)));
+  }
+  return vocabulary;
+}
+
+std::string Dump(const nlohmann::ordered_json& document) {
+  return document.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+// The id of the token that tokenizer_config.json names: a text, or an object with "content".
+std::optional<int32_t> IdOfNamed(const json& config, const std::string& key,
+                                 const Tokenizer& tokenizer) {
+  if (!config.is_object() || !config.contains(key)) return std::nullopt;
+  const json& named = config[key];
+  if (named.is_string()) return tokenizer.TokenToId(named.get<std::string>());
+  if (named.is_object() && named.contains("content") && named["content"].is_string())
+    return tokenizer.TokenToId(named["content"].get<std::string>());
+  return std::nullopt;
+}
+
+std::optional<int32_t> IdOfConfig(const nlohmann::ordered_json& config, const std::string& key) {
+  if (!config.contains(key)) return std::nullopt;
+  const auto& id = config[key].is_array() && !config[key].empty() ? config[key][0] : config[key];
+  if (!id.is_number_integer()) return std::nullopt;
+  const auto number = id.get<int64_t>();
+  if (number < 0 || number > std::numeric_limits<int32_t>::max()) return std::nullopt;
+  return static_cast<int32_t>(number);
+}
+
+GgufWriter::Keys KeysOf(const GgufVocabulary& vocabulary) {
+  GgufWriter::Keys keys = {{Key("model"), GgufString(vocabulary.model)}};
+  if (!vocabulary.pre.empty()) keys.push_back({Key("pre"), GgufString(vocabulary.pre)});
+  keys.push_back({Key("tokens"), GgufStrings(vocabulary.tokens)});
+  const auto& types = vocabulary.token_types;
+  if (!types.empty()) keys.push_back({Key("token_type"), GgufInt32s({types.begin(), types.end()})});
+  const auto& scores = vocabulary.scores;
+  if (!scores.empty())
+    keys.push_back({Key("scores"), GgufFloat32s({scores.begin(), scores.end()})});
+  if (!vocabulary.merges.empty()) keys.push_back({Key("merges"), GgufStrings(vocabulary.merges)});
+  for (const IdRow& row : kIds)
+    if (const auto id = vocabulary.*row.id)
+      keys.push_back({Key(row.gguf), GgufUint32(static_cast<uint32_t>(*id))});
+  for (const FlagRow& row : kFlags)
+    if (const auto flag = vocabulary.*row.flag) keys.push_back({Key(row.gguf), GgufBool(*flag)});
+  return keys;
+}
+
+}  // namespace
+
+StatusOr<std::vector<SmallFile>> TextFromGguf(const GgufMetadata& metadata, int64_t max_positions) {
+  std::vector<SmallFile> files;
+  if (metadata.Has(Key("model"))) {
+    ASSIGN_OR_RETURN(const GgufVocabulary vocabulary, ReadVocabulary(metadata));
+    TokenizerContents contents{.max_length = max_positions};
+    ASSIGN_OR_RETURN(contents.tokenizer_json, TokenizerJsonFromGguf(vocabulary));
+    for (const IdRow& row : kIds)
+      if (const auto id = vocabulary.*row.id)
+        contents.*row.token = {vocabulary.tokens[static_cast<size_t>(*id)], *id};
+    files.push_back({"tokenizer_config.json", Dump(TokenizerConfigJson(contents))});
+    files.push_back({"generation_config.json", Dump(GenerationConfigJson(contents))});
+    files.push_back({"tokenizer.json", std::move(contents.tokenizer_json)});
+  }
+  if (metadata.Has(kTemplate)) {
+    ASSIGN_OR_RETURN(std::string source, metadata.Text(kTemplate));
+    files.push_back({"chat_template.jinja", std::move(source)});
+  }
+  return files;
+}
+
+StatusOr<GgufWriter::Keys> GgufTextKeys(const std::vector<SmallFile>& files,
+                                        const nlohmann::ordered_json& config) {
+  GgufWriter::Keys keys;
+  const std::string* tokenizer_config = FindFile(files, "tokenizer_config.json");
+  const json named = tokenizer_config == nullptr
+                         ? json()
+                         : json::parse(*tokenizer_config, nullptr, /*allow_exceptions=*/false);
+  if (const std::string* tokenizer_json = FindFile(files, "tokenizer.json")) {
+    ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::Load(*tokenizer_json));
+    SpecialTokenIds special;
+    for (const IdRow& row : kIds) {
+      special.*row.special = IdOfNamed(named, fmt::format("{}_token", row.hf), tokenizer);
+      if (!(special.*row.special).has_value())
+        special.*row.special = IdOfConfig(config, fmt::format("{}_token_id", row.hf));
+    }
+    ASSIGN_OR_RETURN(const GgufVocabulary vocabulary,
+                     GgufFromTokenizerJson(*tokenizer_json, special));
+    keys = KeysOf(vocabulary);
+  }
+  const std::string* jinja = FindFile(files, "chat_template.jinja");
+  TemplateChoice choice;
+  if (jinja != nullptr) choice.jinja_file = *jinja;
+  if (tokenizer_config != nullptr) choice.tokenizer_config = *tokenizer_config;
+  StatusOr<std::string> source = ChooseChatTemplate(choice);
+  if (source.ok())
+    keys.push_back({kTemplate, GgufString(*std::move(source))});
+  else if (!absl::IsNotFound(source.status()))
+    return source.status();
+  return keys;
+}
+
+}  // namespace trainyard::worker

@@ -1,0 +1,24 @@
+// The tokenizer and chat template of a GGUF file as the small files of a Hugging Face folder, and
+// back.
+#pragma once
+
+#include <vector>
+
+#include "common/status.h"
+#include "worker/checkpoint/gguf_writer.h"
+#include "worker/checkpoint/model_source.h"
+#include "worker/tool/model_text.h"
+
+namespace trainyard::worker {
+
+// tokenizer.json, tokenizer_config.json, generation_config.json and chat_template.jinja, those of
+// which the file knows something. Errors of TokenizerJsonFromGguf; InvalidArgument naming a key
+// that does not fit.
+StatusOr<std::vector<SmallFile>> TextFromGguf(const GgufMetadata& metadata, int64_t max_positions);
+
+// The keys of a GGUF file for the files of a folder: tokenizer.ggml.* and tokenizer.chat_template.
+// Errors of GgufFromTokenizerJson.
+StatusOr<GgufWriter::Keys> GgufTextKeys(const std::vector<SmallFile>& files,
+                                        const nlohmann::ordered_json& config);
+
+}  // namespace trainyard::worker
