@@ -90,6 +90,9 @@ int ModelDoctor(const Place& place, const GenerateOptions& options);
 // `verb`: inspect, import or export; trainer_args begin with the destination of the latter two.
 int ModelTool(const Place& place, const GenerateOptions& options, const std::string& verb);
 
+// The report of a job of kind evaluate: its table, or all of it as JSON.
+int Evaluate(const Place& place, const std::string& job, Format format);
+
 int WorkerList(const Place& place, Format format);
 int Doctor(const Place& place);
 

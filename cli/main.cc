@@ -211,6 +211,14 @@ void PassOnSampling(CLI::App& command, Words& w) {
   PassOn(command, w, "--seed", "42");
 }
 
+void AddEvaluate(CLI::App& app, Words& w, Run* run) {
+  Command(app, "evaluate", "the report of a job of kind evaluate",
+          "trainyard evaluate wikitext-perplexity -o json", run,
+          [&w](Format f) { return Evaluate(w.place, w.job, f); })
+      ->add_option("job", w.job, "an id, a unique prefix of one, or a name")
+      ->required();
+}
+
 void AddGenerate(CLI::App& app, Words& w, Run* run) {
   CLI::App* generate =
       Command(app, "generate", "let a model write",
@@ -306,6 +314,7 @@ int Main(int argc, char** argv) {
   AddJobCommands(app, words, &run);
   AddMetricsCommands(app, words, &run);
   AddCheckpointCommands(app, words, &run);
+  AddEvaluate(app, words, &run);
   AddGenerate(app, words, &run);
   AddModelCommands(app, words, &run);
   AddClusterCommands(app, words, &run);

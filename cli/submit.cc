@@ -60,6 +60,7 @@ int Submit(const Place& place, const SubmitOptions& options, Format format) {
     return kOk;
   }
   const int code = options.quiet_wait ? Wait(place, job->job_id(), 0) : Watch(place, job->job_id());
+  if (code == kOk && parsed->spec.kind == "evaluate") return Evaluate(place, id, format);
   if (code == kOk && !options.quiet_wait)
     std::fprintf(stderr,
                  "done. Try:\n  trainyard generate --model job:%s@latest --prompt \"...\"\n"

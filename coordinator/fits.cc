@@ -59,7 +59,8 @@ bool CanBePlaced(const plan::RankShape& shape, const std::map<std::string, Host>
 }  // namespace
 
 Status CheckFits(const JobSpec& spec, const std::vector<Worker>& workers) {
-  if (spec.resources.device != "cpu") return OkStatus();
+  // The plan is of training.
+  if (spec.resources.device != "cpu" || spec.kind != "pretrain") return OkStatus();
   const std::map<std::string, Host> hosts = HostsOf(workers, spec.resources.device);
   int64_t slots = 0;
   for (const auto& [id, host] : hosts) slots += host.slots;

@@ -66,6 +66,7 @@ struct Words {
   GenerateOptions generate;
   ChatOptions chat;
   PaceOptions pace;
+  ScoreToolOptions score;
   TokenizerTrainOptions train;
   DataCheckOptions check;
   ImportOptions import;
@@ -158,6 +159,20 @@ void AddDoctor(CLI::App& tool, Words& w, Run* run) {
   doctor->add_option("model", w.model, "a Hugging Face folder or a .gguf file")->required();
 }
 
+void AddScore(CLI::App& tool, Words& w, Run* run) {
+  CLI::App* score = Command(tool, "score", "how likely a model finds texts",
+                            "tool score --model model/ pairs.jsonl", run,
+                            [&w] { return Fail(ScoreTool(w.score)); });
+  w.score.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  score->add_option("--model", w.score.model, "a Hugging Face folder or a .gguf file")->required();
+  score
+      ->add_option("texts", w.score.texts,
+                   "lines of {\"context\", \"continuation\"} or of {\"text\"}")
+      ->required();
+  score->add_option("--max-length", w.score.max_length, "tokens read at once");
+  score->add_option("--threads", w.score.threads);
+}
+
 void AddPace(CLI::App& tool, Words& w, Run* run) {
   CLI::App* pace = Command(tool, "pace", "seconds of a micro-batch and of an update here",
                            "tool pace --config model/config.json --rows 4 --length 512", run,
@@ -239,6 +254,7 @@ int Main(int argc, char** argv) {
   AddGenerate(*tool, words, &run);
   AddDoctor(*tool, words, &run);
   AddPace(*tool, words, &run);
+  AddScore(*tool, words, &run);
   AddTextTools(*tool, words, &run);
   AddModelTools(*tool, words, &run);
   try {

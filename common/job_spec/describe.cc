@@ -33,6 +33,7 @@ std::string Cell(std::string text) {
 }
 
 std::string DefaultCell(const Field& field) {
+  if (field.text.required && !field.text.required_to_evaluate) return "required to train";
   if (field.text.required) return "required";
   if (field.text.filled_at_submit) return "";
   const std::string text = DefaultText(field);
@@ -57,8 +58,8 @@ void AppendRows(const Field& group, std::string* out) {
                           Cell(PeersCell(field)));
     } else {
       *out += fmt::format("| **`{}`** | {} | {} | {} | {} | {} |\n", field.path, RuleText(field),
-                          field.text.required ? "required" : "", Cell(field.text.doc),
-                          Cell(field.text.cost), Cell(PeersCell(field)));
+                          DefaultCell(field), Cell(field.text.doc), Cell(field.text.cost),
+                          Cell(PeersCell(field)));
       AppendRows(field, out);
     }
   }

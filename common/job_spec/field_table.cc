@@ -60,7 +60,8 @@ std::vector<Field> TrainFields() {
                                     .required = true,
                                     .min = 1,
                                     .max = 1e9,
-                                    .aliases = {{"max_iters"}, {"num_steps"}, {"train_steps"}}}),
+                                    .aliases = {{"max_iters"}, {"num_steps"}, {"train_steps"}},
+                                    .required_to_evaluate = false}),
       Value<&TrainSpec::global_batch_size>(
           {.name = "global_batch_size",
            .doc = "rows per step over all ranks",
@@ -283,7 +284,8 @@ std::vector<Field> TopFields() {
                                         .doc = "sources that are trained on, mixed by weight",
                                         .required = true,
                                         .max = 1000,
-                                        .aliases = {{"datasets"}, {"train_files"}}},
+                                        .aliases = {{"datasets"}, {"train_files"}},
+                                        .required_to_evaluate = false},
                                        DataSourceFields()),
            GroupList<&DataSpec::validation>({.name = "validation",
                                              .doc = "sources that are only evaluated on",
@@ -346,7 +348,7 @@ std::vector<Field> TopFields() {
                                                      .min = 1,
                                                      .max = 1e6})}),
       Group<&JobSpec::evaluation>(
-          {.name = "evaluation", .doc = "loss on data.validation"},
+          {.name = "evaluation", .doc = "what is done with data.validation"},
           {Value<&EvaluationSpec::eval_steps>({.name = "eval_steps",
                                                .doc = "every so many steps; 0: only after the last",
                                                .cost = "training waits meanwhile",
@@ -359,7 +361,14 @@ std::vector<Field> TopFields() {
                 .cost = "time of an evaluation grows with it",
                 .min = 0,
                 .max = 1e9,
-                .aliases = {{"max_eval_samples"}}})}),
+                .aliases = {{"max_eval_samples"}}}),
+           Value<&EvaluationSpec::max_length>(
+               {.name = "max_length",
+                .doc = "kind evaluate: tokens read at once, as lm-evaluation-harness's max_length; "
+                       "0: the model's places, at most 2048",
+                .cost = "shorter is faster, and finds texts less likely",
+                .min = 0,
+                .max = 1 << 20})}),
       Group<&JobSpec::limits>(
           {.name = "limits", .doc = "when to give up"},
           {Value<&LimitSpec::max_attempts>(

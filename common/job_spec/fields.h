@@ -51,6 +51,8 @@ struct FieldText {
   std::vector<std::pair<std::string, std::string>> value_aliases = {};  // peer's value -> ours
   std::vector<FieldAlias> aliases = {};
   std::string kinds = "all";  // the job kinds that use it
+  // Of required ones: a job of kind evaluate needs it as well.
+  bool required_to_evaluate = true;
 };
 
 using Leaf =

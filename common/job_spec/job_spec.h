@@ -101,6 +101,8 @@ struct CheckpointSpec {
 struct EvaluationSpec {
   int64_t eval_steps = 100;  // 0: only after the last step
   int64_t max_rows = 256;    // rows of the validation data used each time; 0: all
+  int64_t max_length =
+      0;  // kind evaluate: tokens read at once; 0: the model's places, at most 2048
 };
 
 struct LimitSpec {

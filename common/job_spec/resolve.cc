@@ -68,6 +68,10 @@ StatusOr<ResolvedSpec> Resolve(const ParsedJob& job) {
     spec.model.preset.clear();
     origins.erase("model.preset");
   }
+  if (spec.kind == "evaluate" && spec.train.max_steps == 0) {
+    spec.train.max_steps = 1;  // the result is that of a step
+    origins["train.max_steps"] = "planner";
+  }
   if (spec.train.micro_batch_size == 0) {
     spec.train.micro_batch_size = ChooseMicroBatchSize(spec);
     origins["train.micro_batch_size"] = "planner";

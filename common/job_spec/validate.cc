@@ -24,25 +24,26 @@ class Problems {
   std::vector<Status> found_;
 };
 
-void CheckEachField(const Field& group, void* target, const std::string& prefix,
+void CheckEachField(const Field& group, void* target, const std::string& prefix, bool evaluates,
                     Problems* problems) {
   for (const Field& field : group.children) {
     const std::string path = prefix + field.text.name;
+    const bool required = field.text.required && (!evaluates || field.text.required_to_evaluate);
     if (field.is_leaf()) {
       const Leaf leaf = field.leaf(target);
       const auto* text = std::get_if<std::string*>(&leaf);
       const auto* integer = std::get_if<int64_t*>(&leaf);
       const bool missing =
           (text != nullptr && (*text)->empty()) || (integer != nullptr && **integer == 0);
-      if (field.text.required && missing) {
-        problems->Add(path, InvalidArgument("must be given ({})", RuleText(field)));
+      if (missing && field.text.required) {
+        if (required) problems->Add(path, InvalidArgument("must be given ({})", RuleText(field)));
       } else if (const Status rule = CheckLeaf(field, leaf); !rule.ok()) {
         problems->Add(path, rule);
       }
       continue;
     }
     const int64_t n = field.count(target);
-    if (field.text.required && n == 0) problems->Add(path, InvalidArgument("must be given"));
+    if (required && n == 0) problems->Add(path, InvalidArgument("must be given"));
     if (field.type == FieldType::kGroupList && static_cast<double>(n) > field.text.max) {
       problems->Add(path,
                     InvalidArgument("has {} entries, at most {} are allowed", n, field.text.max));
@@ -51,7 +52,7 @@ void CheckEachField(const Field& group, void* target, const std::string& prefix,
     for (int64_t i = 0; i < n; ++i) {
       const bool list = field.type == FieldType::kGroupList;
       CheckEachField(field, field.element(target, i),
-                     list ? fmt::format("{}[{}].", path, i) : path + ".", problems);
+                     list ? fmt::format("{}[{}].", path, i) : path + ".", evaluates, problems);
     }
   }
 }
@@ -211,8 +212,26 @@ void CheckSchedule(const TrainSpec& train, Problems* problems) {
   }
 }
 
+// A model as it is, and texts to score.
+void CheckEvaluate(const JobSpec& spec, Problems* problems) {
+  if (spec.model.from.empty())
+    problems->Add("model.from", InvalidArgument("must be given: fresh weights predict nothing"));
+  if (spec.tokenizer.train)
+    problems->Add("tokenizer.train",
+                  InvalidArgument("a model is evaluated with the tokenizer it was trained with"));
+  if (spec.data.validation.empty())
+    problems->Add("data.validation", InvalidArgument("must be given: the texts to score"));
+  if (!spec.data.train.empty())
+    problems->Add("data.train", InvalidArgument("is not for kind evaluate: nothing is trained"));
+  if (spec.objective == "masked")
+    problems->Add("objective",
+                  WithReason(Unimplemented("kind evaluate of masked models is not built yet; a job "
+                                           "that trains one evaluates it"),
+                             "KIND_NOT_BUILT"));
+}
+
 Status KindNotBuilt(const std::string& kind) {
-  return WithReason(Unimplemented("kind {} is not built yet; built now: pretrain", kind),
+  return WithReason(Unimplemented("kind {} is not built yet; built now: pretrain, evaluate", kind),
                     "KIND_NOT_BUILT");
 }
 
@@ -223,15 +242,17 @@ std::vector<Status> FindProblems(const JobSpec& spec) {
   const Field& kind = *JobSpecFields().Child("kind");
   const auto& kinds = kind.text.allowed;
   const bool known = std::find(kinds.begin(), kinds.end(), spec.kind) != kinds.end();
-  if (known && spec.kind != "pretrain") {
+  const bool evaluates = spec.kind == "evaluate";
+  if (known && spec.kind != "pretrain" && !evaluates) {
     problems.Add("kind", KindNotBuilt(spec.kind));  // its other fields would have other rules
     return problems.Take();
   }
-  CheckEachField(JobSpecFields(), const_cast<JobSpec*>(&spec), "", &problems);
+  CheckEachField(JobSpecFields(), const_cast<JobSpec*>(&spec), "", evaluates, &problems);
   if (!spec.name.empty() && !IsName(spec.name)) {
     problems.Add("name", InvalidArgument("\"{}\": use lower-case letters, digits and inner hyphens",
                                          spec.name));
   }
+  if (evaluates) CheckEvaluate(spec, &problems);
   CheckModel(spec, &problems);
   CheckObjective(spec, &problems);
   CheckPositions(spec, &problems);

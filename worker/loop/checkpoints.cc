@@ -45,6 +45,22 @@ StatusOr<link::WrittenCheckpoint> Write(const RankContext& context,
                                  .size_bytes = written.total_bytes};
 }
 
+StatusOr<link::WrittenCheckpoint> WriteFiles(const RankContext& context, int64_t step,
+                                             const std::map<std::string, std::string>& files) {
+  const std::string key = CheckpointKey(context, step);
+  ASSIGN_OR_RETURN(const std::filesystem::path folder, FolderOf(context, key));
+  RETURN_IF_ERROR(MakeFolders(folder / "trainyard"));
+  CheckpointManifest manifest{
+      .job = context.job.value, .attempt = context.attempt, .step = step, .files = {}};
+  for (const auto& [name, text] : files) {
+    RETURN_IF_ERROR(WriteFileAtomically(folder / name, text));
+    manifest.files.push_back({name, Sha256(text), static_cast<int64_t>(text.size())});
+  }
+  ASSIGN_OR_RETURN(const std::string digest, WriteManifest(folder, manifest));
+  return link::WrittenCheckpoint{
+      .step = step, .key = key, .manifest_digest = digest, .size_bytes = manifest.total_bytes()};
+}
+
 // What a library throws must not leave: the caller may be a thread of its own.
 StatusOr<link::WrittenCheckpoint> WriteCaught(const RankContext& context,
                                               const CheckpointContents& contents,
@@ -89,6 +105,15 @@ Status SaveCheckpoint(const RankContext& context, const CheckpointContents& cont
   context.link->Metrics(step, {{"checkpoint_seconds", seconds}});
   spdlog::info("step={} checkpoint={} megabytes={:.1f} seconds={:.2f}", step, written->key,
                static_cast<double>(written->size_bytes) / 1e6, seconds);
+  context.link->ReportCheckpoint(*written);
+  return OkStatus();
+}
+
+Status SaveFiles(const RankContext& context, int64_t step,
+                 const std::map<std::string, std::string>& files) {
+  const StatusOr<link::WrittenCheckpoint> written = WriteFiles(context, step, files);
+  if (!written.ok()) return TellFailure(context, step, written.status());
+  spdlog::info("step={} result={} bytes={}", step, written->key, written->size_bytes);
   context.link->ReportCheckpoint(*written);
   return OkStatus();
 }

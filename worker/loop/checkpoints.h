@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 
 #include "common/status.h"
@@ -20,6 +21,11 @@ std::string CheckpointKey(const RankContext& context, int64_t step);
 // reason STOPPED. `piece_written` may be empty.
 Status SaveCheckpoint(const RankContext& context, const CheckpointContents& contents,
                       const std::function<void()>& piece_written);
+
+// Writes small files, by name, as a job's result in the place of a checkpoint; the rest as
+// SaveCheckpoint.
+Status SaveFiles(const RankContext& context, int64_t step,
+                 const std::map<std::string, std::string>& files);
 
 // Verifies every byte of the checkpoint, then fills the engine. Damage of any kind has the reason
 // CHECKPOINT_DAMAGED and names the file. InvalidArgument when it is of other data or of another

@@ -69,6 +69,15 @@ StatusOr<ModelConfig> FreshModel(const JobSpec& spec, int64_t vocab_size,
   return config;
 }
 
+// One past the greatest id that stands for text. Some tokenizers have special tokens behind the
+// last row of their model's embedding (Gemma 3 one for images); no text here has them.
+StatusOr<int64_t> RowsOfText(const Tokenizer& tokenizer) {
+  ASSIGN_OR_RETURN(const std::vector<uint32_t> sizes, tokenizer.TokenSizes());
+  int64_t rows = std::ssize(sizes);
+  while (rows > 0 && sizes[static_cast<size_t>(rows) - 1] == 0) --rows;
+  return rows;
+}
+
 }  // namespace
 
 StatusOr<ModelConfig> ModelOfJob(const JobSpec& spec, const StartingModel& model,
@@ -81,9 +90,12 @@ StatusOr<ModelConfig> ModelOfJob(const JobSpec& spec, const StartingModel& model
 }
 
 StatusOr<JobEngine> CreateJobEngine(const RankContext& context, const StartingModel& model,
-                                    int64_t vocab_size, const TokenizerContents& special) {
+                                    const Tokenizer& tokenizer, const TokenizerContents& special,
+                                    bool learns) {
   const JobSpec& spec = context.spec;
   JobEngine made;
+  ASSIGN_OR_RETURN(const int64_t vocab_size,
+                   model.has_weights() ? RowsOfText(tokenizer) : tokenizer.vocab_size());
   ASSIGN_OR_RETURN(const ModelConfig config, ModelOfJob(spec, model, vocab_size, special));
   ASSIGN_OR_RETURN(const Device device, DeviceFromName(spec.resources.device));
   ASSIGN_OR_RETURN(made.precision, ResolvePrecision(spec.train.precision, device, ReadCpuInfo()));
@@ -92,7 +104,8 @@ StatusOr<JobEngine> CreateJobEngine(const RankContext& context, const StartingMo
                               .device = device,
                               .threads = static_cast<int>(spec.resources.threads_per_rank),
                               .seed = static_cast<uint64_t>(spec.train.seed),
-                              .recompute = plan::RecomputeFromName(spec.train.recompute)};
+                              .recompute = plan::RecomputeFromName(spec.train.recompute),
+                              .learns = learns};
   ASSIGN_OR_RETURN(made.engine, Engine::Create(config, options));
   // A checkpoint that the job resumes from has all that is read here.
   if (model.has_weights() && !context.link->directive().resume.has_value()) {

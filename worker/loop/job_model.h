@@ -8,6 +8,7 @@
 #include "worker/engine/engine.h"
 #include "worker/loop/rank_context.h"
 #include "worker/loop/starting_model.h"
+#include "worker/text/tokenizer.h"
 
 namespace trainyard::worker {
 
@@ -16,7 +17,8 @@ inline constexpr char kPolicy[] = "policy";
 
 // The config of the model that the job goes on from; without one model.config with what the
 // tokenizer decides: the vocabulary's size and the special tokens that the checkpoint will name.
-// InvalidArgument names the field that does not fit.
+// `vocab_size`: rows of the embedding that the tokenizer needs. InvalidArgument names the field
+// that does not fit.
 StatusOr<ModelConfig> ModelOfJob(const JobSpec& spec, const StartingModel& model,
                                  int64_t vocab_size, const TokenizerContents& special);
 
@@ -25,8 +27,10 @@ struct JobEngine {
   Precision precision = Precision::kFloat32;  // what "auto" came to
 };
 
-// With the model's weights or fresh ones. Says in the log what was chosen.
+// With the model's weights or fresh ones. Says in the log what was chosen. `learns` as in
+// EngineOptions.
 StatusOr<JobEngine> CreateJobEngine(const RankContext& context, const StartingModel& model,
-                                    int64_t vocab_size, const TokenizerContents& special);
+                                    const Tokenizer& tokenizer, const TokenizerContents& special,
+                                    bool learns = true);
 
 }  // namespace trainyard::worker

@@ -3,6 +3,7 @@
 #include <exception>
 #include <new>
 
+#include "worker/loop/evaluate_job.h"
 #include "worker/loop/outcome.h"
 #include "worker/loop/pretrain.h"
 
@@ -11,6 +12,7 @@ namespace trainyard::worker {
 link::Outcome RunJob(const RankContext& context) {
   try {
     if (context.spec.kind == "pretrain") return Pretrain(context);
+    if (context.spec.kind == "evaluate") return EvaluateModel(context);
     return OutcomeOf(Unimplemented("jobs of kind {} are not built yet", context.spec.kind));
   } catch (const std::bad_alloc&) {
     return OutcomeOf(WithReason(

@@ -347,8 +347,7 @@ Status Pretraining::Open() {
   update_options_.timeout = context_.collective_timeout;
 
   RETURN_IF_ERROR(OpenData());
-  ASSIGN_OR_RETURN(JobEngine made,
-                   CreateJobEngine(context_, model_, data_.tokenizer->vocab_size(), tokenizer_));
+  ASSIGN_OR_RETURN(JobEngine made, CreateJobEngine(context_, model_, *data_.tokenizer, tokenizer_));
   engine_ = std::move(made.engine);
   precision_ = made.precision;
   ASSIGN_OR_RETURN(const std::vector<ParameterView> parameters, engine_->Parameters());

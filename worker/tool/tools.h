@@ -56,6 +56,17 @@ Status Chat(const ChatOptions& options);
 // problems. Errors when it cannot be opened at all.
 StatusOr<int> ExamineModel(const std::filesystem::path& ref);
 
+struct ScoreToolOptions {
+  std::filesystem::path model;  // a Hugging Face folder or a .gguf file
+  std::filesystem::path texts;  // .jsonl
+  int64_t max_length = 0;       // tokens read at once; 0: the model's places, at most 2048
+  int threads = 1;
+};
+// For each line {"context", "continuation"} one JSON line {"loglikelihood", "tokens", "is_greedy"};
+// for each line {"text"} {"loglikelihood", "tokens", "words", "bytes"}, by rolling windows
+// (worker/data/scoring.h). Natural logarithms.
+Status ScoreTool(const ScoreToolOptions& options);
+
 struct TokenizerTrainOptions {
   std::vector<std::string> files;  // paths or globs
   std::string format = "auto";

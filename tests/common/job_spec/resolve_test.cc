@@ -67,6 +67,18 @@ TEST(Resolve, ChoosesAMicroBatchThatDividesTheRowsOfARankAndStaysModest) {
   EXPECT_GE(chosen(1024, 1, "gpt2-medium", 1024, "cuda"), 4);
 }
 
+TEST(Resolve, AnEvaluationIsOneStep) {
+  ParsedJob job = ExampleJob();
+  job.spec.kind = "evaluate";
+  job.spec.model = {.preset = "", .from = "model", .config = {}};
+  job.spec.tokenizer.train.reset();
+  job.spec.data.train.clear();
+  job.spec.train.max_steps = 0;
+  ASSERT_OK_AND_ASSIGN(const ResolvedSpec resolved, Resolve(job));
+  EXPECT_EQ(resolved.spec.train.max_steps, 1);
+  EXPECT_THAT(resolved.origins, Contains(Pair("train.max_steps", "planner")));
+}
+
 TEST(Resolve, RefusesWhatValidateRefuses) {
   JobSpec spec = ExampleJob().spec;
   spec.kind = "sft";

@@ -93,14 +93,14 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return info.param.name; });
 
 TEST(Validate, SaysWhichKindsAreNotBuilt) {
-  for (const char* kind :
-       {"sft", "preference", "reward_model", "rlhf", "distill", "evaluate", "generate"}) {
+  for (const char* kind : {"sft", "preference", "reward_model", "rlhf", "distill", "generate"}) {
     JobSpec spec = ExampleJob().spec;
     spec.kind = kind;
     const Status status = Validate(spec);
-    EXPECT_THAT(status,
-                StatusIs(StatusCode::kUnimplemented,
-                         fmt::format("kind: kind {} is not built yet; built now: pretrain", kind)));
+    EXPECT_THAT(status, StatusIs(StatusCode::kUnimplemented,
+                                 fmt::format("kind: kind {} is not built yet; built now: pretrain, "
+                                             "evaluate",
+                                             kind)));
     EXPECT_EQ(ReasonOf(status), "KIND_NOT_BUILT");
     EXPECT_EQ(FieldOf(status), "kind");
   }
@@ -120,6 +120,27 @@ TEST(Validate, AcceptsAMaskedJobOfAModelThatSeesBothWays) {
     EXPECT_THAT(Validate(spec), StatusIs(StatusCode::kInvalidArgument,
                                          HasSubstr("masking.probability: must be above 0")));
   }
+}
+
+TEST(Validate, AnEvaluationNeedsAModelAndTextsAndTrainsNothing) {
+  JobSpec spec = ExampleJob().spec;
+  spec.kind = "evaluate";
+  spec.train.max_steps = 0;
+  const auto fields = [&] {
+    std::vector<std::string> found;
+    for (const Status& problem : FindProblems(spec)) found.push_back(FieldOf(problem));
+    return found;
+  };
+  EXPECT_THAT(fields(), testing::ElementsAre("model.from", "tokenizer.train", "data.train"));
+  spec.model = {.preset = "", .from = "job:shakespeare@latest", .config = {}};
+  spec.tokenizer.train.reset();
+  spec.data.train.clear();
+  EXPECT_OK(Validate(spec));
+  spec.data.validation.clear();
+  EXPECT_THAT(fields(), testing::ElementsAre("data.validation"));
+  spec.data.validation = {{.path = "a.txt"}};
+  spec.objective = "masked";
+  EXPECT_EQ(Validate(spec).code(), StatusCode::kUnimplemented);
 }
 
 TEST(Validate, SaysWhichModelsAreNotBuilt) {
