@@ -7,6 +7,7 @@ is what transformers' own loading makes of it.
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 
@@ -209,3 +210,92 @@ def test_smollm2_is_what_transformers_makes_of_its_file(tmp_path):
         assert getattr(ours.config, key) == getattr(theirs.config, key), key
     assert ours.config.rope_parameters["rope_theta"] == theirs.config.rope_parameters["rope_theta"]
     assert ours.config.rms_norm_eps == pytest.approx(theirs.config.rms_norm_eps, rel=1e-7)
+
+
+def spoilt(folder: pathlib.Path, **changes) -> pathlib.Path:
+    """A tiny llama whose tensors and config are changed: to None is without."""
+    model = tiny_models.make("llama")
+    model.save_pretrained(folder)
+    tensors = {**model.state_dict(), **changes.get("tensors", {})}
+    safetensors_torch.save_file({k: v.clone() for k, v in tensors.items() if v is not None},
+                                folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes.get("config", {})}))
+    return folder
+
+
+NORM = "model.norm.weight"
+REFUSED = {
+    "missing": ({"tensors": {NORM: None}}, [NORM]),
+    "extra": ({"tensors": {"model.layers.2.x": torch.ones(1)}}, ["model.layers.2.x"]),
+    "shape": ({"tensors": {NORM: torch.ones(63)}}, [NORM, "[63]", "[64]"]),
+    "dtype": ({"tensors": {NORM: torch.ones(64, dtype=torch.int64)}}, [NORM, "I64"]),
+    "nan": ({"tensors": {NORM: torch.full((64,), torch.nan)}}, [NORM, "finite"]),
+    "inf": ({"tensors": {NORM: torch.full((64,), -torch.inf)}}, [NORM, "finite"]),
+    "architecture": ({"config": {"model_type": "mamba"}}, ["mamba", "llama"]),
+    "layers": ({"config": {"num_hidden_layers": 3}}, ["model.layers.2."]),
+    "activation": ({"config": {"hidden_act": "relu"}}, ["hidden_act", "relu"]),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_model_that_does_not_fit_is_refused(tmp_path, what):
+    changes, said = REFUSED[what]
+    run = tool("import", spoilt(tmp_path / "in", **changes), tmp_path / "out", check=False)
+    assert run.returncode in (1, 2) and not run.stdout
+    assert str(tmp_path / "in") in run.stderr and all(word in run.stderr for word in said), run.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]  # nothing begun is left
+
+
+def test_cut_files_are_refused(tmp_path):
+    folder = spoilt(tmp_path / "in")
+    whole = (folder / "model.safetensors").read_bytes()
+    write_gguf(tmp_path / "whole.gguf", "llama", tiny_models.make("llama"))
+    whole_gguf = (tmp_path / "whole.gguf").read_bytes()
+    for share in (0, 0.001, 0.3, 0.999):
+        (folder / "model.safetensors").write_bytes(whole[:int(len(whole) * share)])
+        (tmp_path / "cut.gguf").write_bytes(whole_gguf[:int(len(whole_gguf) * share)])
+        for source, name in ((folder, "model.safetensors"), (tmp_path / "cut.gguf", "cut.gguf")):
+            run = tool("import", source, tmp_path / "out", check=False)
+            assert run.returncode == 1 and name in run.stderr, run.stderr
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path):
+    folder = spoilt(tmp_path / "in")
+    (folder / "tokenizer.json").write_bytes((packages.minilm() / "tokenizer.json").read_bytes())
+    run = tool("import", folder, tmp_path / "out", check=False)
+    assert run.returncode == 2 and "30522" in run.stderr and "96" in run.stderr, run.stderr
+
+
+def test_legacy_vocabularies_become_a_tokenizer(tmp_path):
+    source = packages.minilm()
+    for name in ("config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes((source / name).read_bytes())
+    tokenizers = pytest.importorskip("tokenizers")
+    made = tokenizers.Tokenizer.from_file(str(import_model(tmp_path / "in", tmp_path / "out") / "tokenizer.json"))
+    own = tokenizers.Tokenizer.from_file(str(source / "tokenizer.json"))
+    own.no_truncation(), own.no_padding()
+    for text in ("Hello, world!", "naïve cafés in 東京", "unbelievable antidisestablishmentarianism"):
+        assert made.encode(text).ids == own.encode(text).ids
+
+
+def test_ctrl_c_leaves_nothing(tmp_path):
+    model = tiny_models.make("llama", vocab_size=200_000)  # 100 MB
+    model.save_pretrained(tmp_path / "in")
+    run = subprocess.Popen([TRAINER, "tool", "model", "import", tmp_path / "in", tmp_path / "out"],
+                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while run.poll() is None and not any(".part-" in p.name for p in tmp_path.iterdir()):
+        pass
+    run.send_signal(signal.SIGINT)
+    said = run.communicate()[1].decode()
+    # It may have been done before the signal came; then the folder is whole.
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert (run.returncode, names) in ((130, ["in"]), (0, ["in", "out"])), said
+
+
+def test_the_trainer_refers_to_no_unpickler():
+    names = subprocess.run(["nm", "-C", "--undefined-only", TRAINER], capture_output=True, text=True, check=True).stdout
+    assert "at::" in names
+    for word in ("torch::load", "torch::jit::load", "pickle", "torch::jit::Unpickler"):
+        assert word not in names, word
