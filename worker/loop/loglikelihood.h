@@ -22,7 +22,7 @@ struct ScoreOptions {
   int64_t max_length = 1024;        // tokens read at once of one text
   int64_t batch_tokens_max = 4096;  // texts go through the model together up to so many
   // Called after every batch; ends the scoring when it fails. May be empty.
-  std::function<Status()> beat;
+  std::function<Status()> beat = {};
 };
 
 // One for each text, in order.
