@@ -31,6 +31,9 @@ int64_t RowValues(const GgufTensor& tensor) {
 
 StatusOr<GgufWeights> GgufWeights::Open(const std::filesystem::path& path) {
   ASSIGN_OR_RETURN(GgufFile file, GgufFile::Open(path));
+  if (const auto parts = file.metadata().Integer("split.count"); parts.ok() && *parts > 1)
+    return Unimplemented("{} is one of {} parts; llama-gguf-split --merge makes one file of them",
+                         path.string(), *parts);
   GgufWeights weights(std::move(file));
   StatusOr<nlohmann::ordered_json> config = ConfigFromGguf(weights.file_);
   if (!config.ok()) return Annotate(config.status(), path.string());

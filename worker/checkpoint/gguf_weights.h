@@ -15,7 +15,8 @@ namespace trainyard::worker {
 
 class GgufWeights {
  public:
-  // InvalidArgument for a tensor that the architecture does not have; else as ConfigFromGguf.
+  // InvalidArgument for a tensor that the architecture does not have; Unimplemented for a model in
+  // several files; else as ConfigFromGguf.
   static StatusOr<GgufWeights> Open(const std::filesystem::path& path);
 
   const GgufFile& file() const { return file_; }

@@ -158,6 +158,9 @@ TEST_F(GgufWeightsTest, RefusesWhatItDoesNotKnow) {
   keys[1] = {"llama.embedding_length", GgufString("4")};
   EXPECT_THAT(Open(keys, {embedding_}), is_bad(StatusCode::kInvalidArgument, "embedding_length"));
   keys = Keys("llama");
+  keys.push_back({"split.count", GgufUint32(3)});
+  EXPECT_THAT(Open(keys, {embedding_}), is_bad(StatusCode::kUnimplemented, "one of 3 parts"));
+  keys = Keys("llama");
   keys.push_back({"llama.rope.scaling.type", GgufString("longrope")});
   EXPECT_THAT(Open(keys, {embedding_}), is_bad(StatusCode::kUnimplemented, "longrope"));
   keys = Keys("llama");
