@@ -198,11 +198,8 @@ Json Totals(const Json& sources) {
 
 StatusOr<Tokenizer> TrainTokenizer(const PrepareSpec& spec) {
   RETURN_IF_ERROR(CheckSpec(spec));
-  if (spec.tokenizer_type != "bpe")
-    return WithField(Unimplemented("tokenizer.train.type {} is not built yet; built now: bpe",
-                                   spec.tokenizer_type),
-                     "tokenizer.train.type");
-  TokenizerTrainer trainer;
+  ASSIGN_OR_RETURN(const TokenizerKind kind, TokenizerKindNamed(spec.tokenizer_type));
+  TokenizerTrainer trainer({.kind = kind});
   Progress progress(spec, "tokenizer");
   const int64_t bytes_max =
       spec.tokenizer_training_bytes_max / static_cast<int64_t>(spec.train.size());
@@ -225,7 +222,10 @@ StatusOr<Tokenizer> TrainTokenizer(const PrepareSpec& spec) {
     if (!status.ok() && !enough) return Annotate(status, fmt::format("data.train[{}]", s));
   }
   TokenizerTrainingOptions options{.vocab_size = spec.vocab_size};
-  if (spec.with_mask_token) options.special_tokens.push_back("<mask>");
+  if (kind == TokenizerKind::kWordPiece)
+    options.special_tokens = BertSpecialTokens();
+  else if (spec.with_mask_token)
+    options.special_tokens.push_back("<mask>");
   auto tokenizer = trainer.Finish(options);
   if (!tokenizer.ok())
     return WithField(Annotate(tokenizer.status(), "tokenizer.train.vocab_size"),

@@ -137,6 +137,14 @@ StatusOr<std::string> DecodeStream::Finish() {
   return text.text();
 }
 
+StatusOr<TokenizerKind> TokenizerKindNamed(std::string_view name) {
+  if (name == "bpe") return TokenizerKind::kBpe;
+  if (name == "wordpiece") return TokenizerKind::kWordPiece;
+  if (name == "unigram") return TokenizerKind::kUnigram;
+  return InvalidArgument("tokenizer: no kind is called {}; there are bpe, wordpiece and unigram",
+                         name);
+}
+
 std::vector<std::string> BertSpecialTokens() {
   return {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
 }

@@ -112,6 +112,9 @@ class Tokenizer {
 
 enum class TokenizerKind { kBpe, kWordPiece, kUnigram };
 
+// By its name in a job file: bpe, wordpiece, unigram.
+StatusOr<TokenizerKind> TokenizerKindNamed(std::string_view name);
+
 // What text is made of, which decides how words are counted.
 //   kBpe        byte-level, as GPT-2's: its splitting rule, no normalization, all 256 bytes in the
 //               alphabet, so that any text can be encoded and comes back.

@@ -155,6 +155,29 @@ TEST_F(PrepareTest, TrainsATokenizerOnABoundedPartOfTheText) {
   EXPECT_EQ(TrainTokenizer(spec)->json(), *ReadFile(spec.folder / "tokenizer.json"));
 }
 
+TEST_F(PrepareTest, TrainsTheKindOfTokenizerThatIsAskedFor) {
+  PrepareSpec spec = SmallSpec();
+  const std::string repeated = [] {
+    std::string text;
+    for (int i = 0; i < 20; ++i) text += "the cats and the dogs are playing with cats and dogs\n";
+    return text;
+  }();
+  spec.train[0].files = {FileAt(folder_.Write("pets.txt", repeated))};
+  spec.with_mask_token = true;
+  for (const auto& [kind, size, mask] :
+       {std::tuple{"wordpiece", 50, "[MASK]"}, std::tuple{"unigram", 302, "<mask>"}}) {
+    spec.tokenizer_type = kind;
+    spec.vocab_size = size;
+    ASSERT_OK(Prepare(spec));
+    ASSERT_OK_AND_ASSIGN(const Tokenizer tokenizer,
+                         Tokenizer::Load(*ReadFile(spec.folder / "tokenizer.json")));
+    EXPECT_EQ(tokenizer.vocab_size(), size);
+    EXPECT_TRUE(tokenizer.TokenToId(mask).has_value()) << kind;
+  }
+  spec.tokenizer_type = "morse";
+  EXPECT_THAT(Prepare(spec), StatusIs(StatusCode::kInvalidArgument, HasSubstr("morse")));
+}
+
 TEST_F(PrepareTest, ADamagedFolderIsRefusedByName) {
   const PrepareSpec spec = SmallSpec();
   ASSERT_OK(Prepare(spec));

@@ -9,6 +9,10 @@
 //   {"do": "gguf", "vocabulary": {...}, "to": P}           writes the tokenizer.json it says
 //   {"do": "to_gguf", "path": P, "special": {"bos": ID}}   the vocabulary of a tokenizer.json
 //   {"do": "legacy", "files": {"vocab_txt": P}, "to": P}   writes the tokenizer.json they say
+//   {"do": "lines", "path": P, "to": Q, "parse": B}        of each text of a JSON list: writes ids
+//   and
+//                                                          what they decode to; streams agree
+//   {"do": "encode_hex", "hex": "616263ff"}                bytes that may be no text
 //   {"do": "train", "kind": K, "texts": [P], "size": N, "special": [T], "to": P}
 #include <iostream>
 #include <map>
@@ -76,6 +80,8 @@ class Peer {
     if (what == "template") return CompileTemplate(request);
     if (what == "chat") return Chat(request);
     if (what == "encode") return Encode(request);
+    if (what == "lines") return Lines(request);
+    if (what == "encode_hex") return EncodeHex(request);
     if (what == "train") return Train(request);
     if (what == "gguf") return FromGguf(request);
     if (what == "to_gguf") return ToGguf(request);
@@ -132,11 +138,56 @@ class Peer {
     return Json{{"ids", ids}};
   }
 
+  // What a stream gives, part by part.
+  StatusOr<std::string> Streamed(std::span<const int32_t> ids) const {
+    DecodeStream stream = tokenizer_->StartDecoding();
+    std::string joined;
+    for (const int32_t id : ids) {
+      ASSIGN_OR_RETURN(const std::string part, stream.Step(id));
+      if (FindInvalidUtf8(part) != std::string::npos) return Internal("half a character");
+      joined += part;
+    }
+    ASSIGN_OR_RETURN(const std::string rest, stream.Finish());
+    return joined + rest;
+  }
+
+  StatusOr<Json> Lines(const Json& request) {
+    if (!tokenizer_.has_value()) return FailedPrecondition("no tokenizer was loaded");
+    ASSIGN_OR_RETURN(const std::string json, ReadFile(request.value("path", "")));
+    const auto lines = Json::parse(json).get<std::vector<std::string>>();
+    const std::vector<std::string_view> views(lines.begin(), lines.end());
+    ASSIGN_OR_RETURN(
+        const EncodedTexts encoded,
+        tokenizer_->EncodeAll(views, {.parse_special_tokens = request.value("parse", true)}));
+    Json ids = Json::array(), decoded = Json::array();
+    size_t begin = 0, streamed = 0;
+    for (const size_t end : encoded.ends) {
+      const std::span<const int32_t> of_line(encoded.ids.data() + begin, end - begin);
+      ASSIGN_OR_RETURN(const std::string whole, tokenizer_->Decode(of_line));
+      ASSIGN_OR_RETURN(const std::string parts, Streamed(of_line));
+      streamed += parts == whole ? 1 : 0;
+      ids.push_back(of_line);
+      decoded.push_back(whole);
+      begin = end;
+    }
+    const Json answer = {{"ids", ids}, {"decoded", decoded}};
+    RETURN_IF_ERROR(WriteFileAtomically(request.value("to", ""), answer.dump()));
+    return Json{{"lines", encoded.ends.size()}, {"streamed", streamed}};
+  }
+
+  StatusOr<Json> EncodeHex(const Json& request) {
+    if (!tokenizer_.has_value()) return FailedPrecondition("no tokenizer was loaded");
+    const std::string hex = request.value("hex", "");
+    std::string bytes;
+    for (size_t i = 0; i + 1 < hex.size(); i += 2)
+      bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+    ASSIGN_OR_RETURN(const auto ids, tokenizer_->Encode(bytes));
+    return Json{{"ids", ids}};
+  }
+
   StatusOr<Json> Train(const Json& request) {
-    const std::string kind = request.value("kind", "bpe");
-    TokenizerTrainer trainer({.kind = kind == "wordpiece" ? TokenizerKind::kWordPiece
-                                      : kind == "unigram" ? TokenizerKind::kUnigram
-                                                          : TokenizerKind::kBpe});
+    ASSIGN_OR_RETURN(const TokenizerKind kind, TokenizerKindNamed(request.value("kind", "")));
+    TokenizerTrainer trainer({.kind = kind});
     for (const Json& path : request["texts"]) {
       ASSIGN_OR_RETURN(const std::string text, ReadFile(path.get<std::string>()));
       const std::string_view view = text;
