@@ -31,7 +31,7 @@ tokenizer: {{train: {{type: {type}, vocab_size: {vocabulary}}}}}
 data:
   train: [{{path: {folder}/train.txt}}]
   validation: [{{path: {folder}/validation.txt}}]
-train: {{max_steps: 120, global_batch_size: 16, max_length: 48, learning_rate: 5.0e-3, precision: fp32,
+train: {{max_steps: 400, global_batch_size: 16, max_length: 48, learning_rate: 5.0e-3, precision: fp32,
         logging_steps: 20}}
 checkpoint: {{save_steps: 0}}
 evaluation: {{eval_steps: 0, max_rows: 64}}
@@ -65,7 +65,7 @@ def trained(request, tmp_path_factory):
     for line in (folder / "out/metrics.jsonl").read_text().splitlines():
         point = json.loads(line)
         metrics[point["name"]] = point["value"]
-    return folder / "out/checkpoints/masked/step-00000120-a1", metrics, request.param
+    return folder / "out/checkpoints/masked/step-00000400-a1", metrics, request.param
 
 
 def test_transformers_loads_it_whole(trained):
