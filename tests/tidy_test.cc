@@ -82,14 +82,15 @@ const std::vector<Floor> kFloors = {
     {"worker/objective/", {"worker/objective/", "common/"}},
     {"worker/data/", {"worker/data/", "worker/text/", "common/"}},
     {"worker/optim/", {"worker/optim/", "worker/parallel/", "worker/ops/", "common/"}},
+    {"worker/model_text/", {"worker/model_text/", "worker/checkpoint/", "worker/text/", "common/"}},
     {"worker/checkpoint/", {"worker/checkpoint/", "common/"}},
     {"worker/engine/",
      {"worker/engine/", "worker/model/", "worker/ops/", "worker/optim/", "worker/parallel/",
       "worker/objective/", "worker/checkpoint/", "worker/data/batch.h", "common/"}},
     {"worker/loop/",
      {"worker/loop/", "worker/engine/", "worker/data/", "worker/objective/", "worker/checkpoint/",
-      "worker/parallel/", "worker/optim/schedule.h", "worker/model/config.h", "worker/text/",
-      "common/"}},
+      "worker/parallel/", "worker/optim/schedule.h", "worker/model/config.h", "worker/model_text/",
+      "worker/text/", "common/"}},
 };
 
 TEST(Tidy, EveryFloorStandsOnlyOnThoseBelow) {

@@ -271,7 +271,7 @@ std::vector<Field> TopFields() {
                      .doc = "tokens, special ones included",
                      .cost = "embedding and output grow with it; small texts do not support large "
                              "ones",
-                     .min = 258,
+                     .min = 8,
                      .max = 1 << 20})}),
            Value<&TokenizerSpec::from>(
                {.name = "from",

@@ -140,6 +140,13 @@ void CheckTokenizer(const JobSpec& spec, Problems* problems) {
   if (train && from) {
     problems->Add("tokenizer", InvalidArgument("give one of train, from; both are given"));
   }
+  // The 256 bytes, an end of text and a mask.
+  if (train && spec.tokenizer.train->type != "wordpiece" &&
+      spec.tokenizer.train->vocab_size < 258) {
+    problems->Add("tokenizer.train.vocab_size",
+                  InvalidArgument("must be at least 258 for type {}, found {}: it holds every byte",
+                                  spec.tokenizer.train->type, spec.tokenizer.train->vocab_size));
+  }
   if (!train && !from && spec.model.from.empty()) {
     problems->Add("tokenizer",
                   InvalidArgument("a model with fresh weights brings none: give tokenizer.train "

@@ -1,6 +1,6 @@
 // Any model that we can read, seen as a Hugging Face folder: a folder with one safetensors file or
 // with shards and an index, or a .gguf file. What the file calls a tensor, how it is stored and
-// laid out, stays in here; its tokenizer is read beside it (worker/tool/model_text.h).
+// laid out, stays in here; its tokenizer is read beside it (worker/model_text/model_text.h).
 #pragma once
 
 #include <filesystem>

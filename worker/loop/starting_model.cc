@@ -8,17 +8,18 @@
 
 #include "common/files.h"
 #include "common/job_spec/local_model.h"
+#include "worker/checkpoint/model_source.h"
 #include "worker/loop/outcome.h"
+#include "worker/model_text/model_text.h"
 
 namespace trainyard::worker {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kConfigBytesMax = int64_t{16} << 20;
 constexpr int64_t kTokenizerBytesMax = int64_t{256} << 20;
 
-// What a checkpoint keeps beside tokenizer.json.
+// What a checkpoint keeps of a tokenizer's folder beside tokenizer.json.
 constexpr std::array kKept = {"tokenizer_config.json",
                               "special_tokens_map.json",
                               "added_tokens.json",
@@ -26,8 +27,7 @@ constexpr std::array kKept = {"tokenizer_config.json",
                               "merges.txt",
                               "vocab.txt",
                               "chat_template.jinja",
-                              "chat_template.json",
-                              "generation_config.json"};
+                              "chat_template.json"};
 
 Status WithErrno(const std::error_code& error, const fs::path& path) {
   return ErrnoStatus(error.value(), path.string());
@@ -67,18 +67,21 @@ Status OpenModel(const RankContext& context, StartingModel& model) {
   const std::vector<BlobRef>& files = context.spec.model.files;
   const fs::path folder = context.work_dir / "model";
   RETURN_IF_ERROR(LinkFiles(context, files, folder));
-  model.path = folder;
-  if (files.size() == 1 && files[0].name.ends_with(".gguf"))
-    return Unimplemented(
-        "training on from a .gguf file is not built yet: make a folder of it with `trainyard model "
-        "import` and name that");
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(folder / "config.json", kConfigBytesMax));
-  model.config = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!model.config.is_object()) return InvalidArgument("config.json is not a JSON object");
+  const bool gguf = files.size() == 1 && files[0].name.ends_with(".gguf");
+  model.path = gguf ? folder / files[0].name : folder;
+  ASSIGN_OR_RETURN(const ModelSource source, ModelSource::Open(model.path));
+  model.config = source.config();
   if (!context.spec.tokenizer.from.empty() || context.spec.tokenizer.train) return OkStatus();
-  const Status read = ReadTokenizer(folder, model);
-  model.own_tokenizer = read.ok();
-  if (!absl::IsNotFound(read)) return read;
+  ASSIGN_OR_RETURN(std::vector<SmallFile> text, ReadModelText(source));
+  for (SmallFile& file : text) {
+    if (file.name == "tokenizer.json") {
+      model.tokenizer_json = std::move(file.text);
+    } else if (file.name != "README.md") {  // a checkpoint has its own
+      model.tokenizer_files[file.name] = std::move(file.text);
+    }
+  }
+  model.own_tokenizer = true;
+  if (!model.tokenizer_json.empty()) return OkStatus();
   return NotFound("the model brings no tokenizer.json: give tokenizer.from");
 }
 

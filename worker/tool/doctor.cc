@@ -7,7 +7,7 @@
 
 #include "worker/checkpoint/model_source.h"
 #include "worker/model/layout.h"
-#include "worker/tool/model_text.h"
+#include "worker/model_text/model_text.h"
 #include "worker/tool/tools.h"
 
 namespace trainyard::worker {

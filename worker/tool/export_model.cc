@@ -4,9 +4,9 @@
 
 #include "worker/checkpoint/gguf_export.h"
 #include "worker/checkpoint/new_folder.h"
+#include "worker/model_text/gguf_text.h"
+#include "worker/model_text/model_text.h"
 #include "worker/tool/gguf_keys.h"
-#include "worker/tool/gguf_text.h"
-#include "worker/tool/model_text.h"
 #include "worker/tool/stop_signals.h"
 #include "worker/tool/tools.h"
 

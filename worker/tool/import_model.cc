@@ -4,7 +4,7 @@
 #include "worker/checkpoint/copy_weights.h"
 #include "worker/checkpoint/new_folder.h"
 #include "worker/model/layout.h"
-#include "worker/tool/model_text.h"
+#include "worker/model_text/model_text.h"
 #include "worker/tool/stop_signals.h"
 #include "worker/tool/tools.h"
 

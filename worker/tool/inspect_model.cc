@@ -6,8 +6,8 @@
 #include "common/checkpoint_manifest.h"
 #include "common/files.h"
 #include "worker/checkpoint/model_source.h"
+#include "worker/model_text/model_text.h"
 #include "worker/text/tokenizer.h"
-#include "worker/tool/model_text.h"
 #include "worker/tool/tools.h"
 
 namespace trainyard::worker {

@@ -7,7 +7,7 @@
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/checkpoint/model_source.h"
 #include "worker/model/config.h"
-#include "worker/tool/model_text.h"
+#include "worker/model_text/model_text.h"
 
 namespace trainyard::worker {
 namespace {

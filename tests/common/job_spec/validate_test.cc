@@ -51,6 +51,8 @@ INSTANTIATE_TEST_SUITE_P(
         Broken{"TwoTokenizers", [](JobSpec& s) { s.tokenizer.from = "x"; }, "tokenizer",
                "both are given"},
         Broken{"NoTokenizer", [](JobSpec& s) { s.tokenizer = {}; }, "tokenizer", "brings none"},
+        Broken{"FewBytes", [](JobSpec& s) { s.tokenizer.train->vocab_size = 257; },
+               "tokenizer.train.vocab_size", "at least 258 for type bpe"},
         Broken{"NoData", [](JobSpec& s) { s.data.train.clear(); }, "data.train", "must be given"},
         Broken{"NoPath", [](JobSpec& s) { s.data.validation[0].path = ""; },
                "data.validation[0].path", "must be given"},

@@ -93,6 +93,26 @@ TEST_F(ModelFrom, ResumesFromItsOwnCheckpoint) {
   }
 }
 
+TEST_F(ModelFrom, GoesOnFromAGgufFileToo) {
+  ASSERT_OK_AND_ASSIGN(Process exporting,
+                       Process::Start({.command = {TrainerProgram(), "tool", "model", "export",
+                                                   model_, job_.folder() / "model.gguf", "--format",
+                                                   "gguf", "--type", "f32"}}));
+  ASSERT_OK_AND_ASSIGN(int code, exporting.Wait());
+  ASSERT_EQ(code, 0) << exporting.output();
+  std::string output;
+  ASSERT_OK_AND_ASSIGN(
+      code, Run("gguf", {"--set", fmt::format("model.from={}/model.gguf", job_.folder().string())},
+                &output));
+  ASSERT_EQ(code, 0) << output;
+  EXPECT_NEAR(job_.Metric("gguf", "eval_loss").at(1), job_.Metric("first", "eval_loss").at(12),
+              1e-5);
+  // A checkpoint has the tokenizer that was made of the file's vocabulary.
+  ASSERT_OK_AND_ASSIGN(const fs::path checkpoint, job_.CheckpointOf("gguf", 1));
+  const auto config = nlohmann::json::parse(*ReadFile(checkpoint / "tokenizer_config.json"));
+  EXPECT_EQ(config["eos_token"], "<|endoftext|>");
+}
+
 TEST_F(ModelFrom, RefusesWhatDoesNotFitTogether) {
   std::string output;
   ASSERT_OK_AND_ASSIGN(int code, Run("a", {"--set", "tokenizer.train.vocab_size=600"}, &output));

@@ -1,13 +1,13 @@
-#include "worker/tool/model_text.h"
+#include "worker/model_text/model_text.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <set>
 
 #include "common/files.h"
+#include "worker/model_text/gguf_text.h"
 #include "worker/text/legacy_vocabulary.h"
 #include "worker/text/tokenizer.h"
-#include "worker/tool/gguf_text.h"
 
 namespace trainyard::worker {
 namespace {

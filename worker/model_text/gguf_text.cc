@@ -1,4 +1,4 @@
-#include "worker/tool/gguf_text.h"
+#include "worker/model_text/gguf_text.h"
 
 #include <limits>
 #include <optional>

@@ -7,7 +7,7 @@
 #include "common/status.h"
 #include "worker/checkpoint/gguf_writer.h"
 #include "worker/checkpoint/model_source.h"
-#include "worker/tool/model_text.h"
+#include "worker/model_text/model_text.h"
 
 namespace trainyard::worker {
 
