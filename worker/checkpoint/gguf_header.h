@@ -1,13 +1,11 @@
 // The head of a GGUF file, versions 2 and 3, little-endian
 // (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): counts, metadata, where each tensor
 // lies. Nothing in it is trusted; every rule that it breaks is DataLoss, naming key or tensor:
-//   * it ends inside the file and has at most 256 MiB; what a count announces must fit into the
-//   bytes
-//     that are left, before any memory is taken for it;
+//   * it ends inside the file and has at most 256 MiB; what a count announces must fit into what
+//     is left, before any memory is taken for it;
 //   * at most 65,536 keys and tensors, 2^22 elements in all lists together, lists 4 deep;
 //   * keys and names are UTF-8 of at most 65,535 and 255 bytes and occur once; types are known; a
-//     text that stands by itself is UTF-8 (the tokens of a list need not be);
-//     a bool is 0 or 1;
+//     text that stands by itself is UTF-8 (the tokens of a list need not be); a bool is 0 or 1;
 //   * general.alignment is a power of two from 8 to 2^20;
 //   * a tensor has at most 4 dims, none of them 0, whose product is checked; its rows are whole
 //     blocks; its data begins where the one before it ends, padded to the alignment, and the last
