@@ -25,14 +25,15 @@ name: masked
 kind: pretrain
 objective: masked
 model:
-  config: {{model_type: bert, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2,
-           intermediate_size: 64, max_position_embeddings: 64}}
+  config: {{model_type: bert, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2,
+           intermediate_size: 256, max_position_embeddings: 64, initializer_range: 0.06}}
 tokenizer: {{train: {{type: {type}, vocab_size: {vocabulary}}}}}
 data:
   train: [{{path: {folder}/train.txt}}]
   validation: [{{path: {folder}/validation.txt}}]
-train: {{max_steps: 1500, global_batch_size: 16, max_length: 48, learning_rate: 2.0e-3, warmup_steps: 100,
-        precision: fp32, logging_steps: 100}}
+train: {{max_steps: 320, global_batch_size: 64, max_length: 48, learning_rate: 3.0e-3, warmup_steps: 40,
+        precision: fp32, logging_steps: 20}}
+masking: {{probability: 0.3}}  # a masked model long guesses by frequency alone; this ends it in 250 steps
 checkpoint: {{save_steps: 0}}
 evaluation: {{eval_steps: 0, max_rows: 64}}
 """
@@ -65,7 +66,7 @@ def trained(request, tmp_path_factory):
     for line in (folder / "out/metrics.jsonl").read_text().splitlines():
         point = json.loads(line)
         metrics[point["name"]] = point["value"]
-    return folder / "out/checkpoints/masked/step-00001500-a1", metrics, request.param
+    return folder / "out/checkpoints/masked/step-00000320-a1", metrics, request.param
 
 
 def test_transformers_loads_it_whole(trained):
@@ -102,8 +103,7 @@ def test_it_predicts_what_it_learned(trained):
             logprobs = model(masked[None]).logits[0, place].log_softmax(-1)
         nats, places = nats - logprobs[token].item(), places + 1
         right += int(logprobs.argmax().item() == token)
-    # transformers' own BERT of this shape, trained on these rows, comes to a quarter too.
-    assert metrics["eval_masked_accuracy"] > 2 * metrics["eval_commonest_token_accuracy"]
-    assert right / places > 2 * metrics["eval_commonest_token_accuracy"]
+    assert metrics["eval_masked_accuracy"] > 3 * metrics["eval_commonest_token_accuracy"]
+    assert right / places > 0.5
     # One sentence against many: pseudo-perplexities of one kind.
     assert 0.3 < math.exp(nats / places) / metrics["eval_pseudo_perplexity"] < 3
