@@ -11,8 +11,9 @@ use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
 
 const NOW: &str = "__trainyard_now";
-/// The engine parses and renders by recursion: it has a stack of its own, reserved and not touched
-/// until it is needed.
+/// The engine parses and generates code by recursion, as deep as a tag is long (source.rs): it has a
+/// stack of its own for that, reserved and not touched until it is needed. Rendering goes no deeper
+/// than values nest (sized.rs) and macros call (the engine's own limit), for which any stack will do.
 const STACK_BYTES: usize = 256 << 20;
 
 #[repr(C)]
@@ -66,21 +67,19 @@ impl ChatTemplate {
         add_generation_prompt: bool,
         with_spans: bool,
     ) -> Outcome<(String, Spans)> {
-        on_wide_stack(|| {
-            let messages = &conversation.messages;
-            let text = self.text(conversation, messages, add_generation_prompt, None)?;
-            let spans = match (with_spans, self.marks_generation) {
-                (false, _) => vec![],
-                (true, true) => {
-                    let marks = generation::marks_for(&text)?;
-                    let marked =
-                        self.text(conversation, messages, add_generation_prompt, Some(&marks))?;
-                    generation::spans_of(&text, &marked, &marks)?
-                }
-                (true, false) => self.spans_by_prefix(conversation, &text)?,
-            };
-            Ok((text, spans))
-        })
+        let messages = &conversation.messages;
+        let text = self.text(conversation, messages, add_generation_prompt, None)?;
+        let spans = match (with_spans, self.marks_generation) {
+            (false, _) => vec![],
+            (true, true) => {
+                let marks = generation::marks_for(&text)?;
+                let marked =
+                    self.text(conversation, messages, add_generation_prompt, Some(&marks))?;
+                generation::spans_of(&text, &marked, &marks)?
+            }
+            (true, false) => self.spans_by_prefix(conversation, &text)?,
+        };
+        Ok((text, spans))
     }
 
     /// For templates without generation blocks: what a turn adds to the text before it. Holds only
