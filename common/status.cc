@@ -4,6 +4,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <iterator>
+
+#include "common/files.h"
 
 namespace trainyard {
 namespace {
@@ -22,6 +25,16 @@ std::string PayloadOf(const Status& status, const char* url) {
 }
 
 }  // namespace
+
+std::string Printable(std::string_view text) {
+  std::string printable;
+  for (size_t bad; (bad = FindInvalidUtf8(text)) != std::string_view::npos;) {
+    fmt::format_to(std::back_inserter(printable), "{}\\x{:02x}", text.substr(0, bad),
+                   static_cast<unsigned char>(text[bad]));
+    text.remove_prefix(bad + 1);
+  }
+  return printable.append(text);
+}
 
 std::string MessageOf(const Status& status) {
   return std::string(status.message().data(), status.message().size());

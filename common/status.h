@@ -20,6 +20,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace trainyard {
@@ -29,9 +30,23 @@ using absl::Status;
 using absl::StatusCode;
 using absl::StatusOr;
 
+// UTF-8 that says what `text` is: bytes that are none become \xNN.
+std::string Printable(std::string_view text);
+
+// An argument of a message, text made printable: messages quote bytes from outside, clients take
+// only UTF-8, and fmt 9's {:?} may abort on anything else.
+template <class Arg>
+decltype(auto) Said(const Arg& arg) {
+  if constexpr (std::is_convertible_v<const Arg&, std::string_view>) {
+    return Printable(arg);
+  } else {
+    return (arg);
+  }
+}
+
 template <class... Args>
 Status MakeStatus(StatusCode code, fmt::format_string<Args...> format, Args&&... args) {
-  return Status(code, fmt::format(format, std::forward<Args>(args)...));
+  return Status(code, fmt::vformat(format, fmt::make_format_args(Said(args)...)));
 }
 
 #define TRAINYARD_STATUS_CODE(Name)                                              \
