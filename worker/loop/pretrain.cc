@@ -11,7 +11,6 @@
 #include "common/files.h"
 #include "common/job_spec/json.h"
 #include "worker/data/evaluation_rows.h"
-#include "worker/loop/checkpoint_writer.h"
 #include "worker/loop/checkpoints.h"
 #include "worker/loop/evaluate.h"
 #include "worker/loop/job_model.h"
@@ -22,11 +21,12 @@
 #include "worker/loop/peer_collective.h"
 #include "worker/loop/prepare_phase.h"
 #include "worker/loop/replicas.h"
+#include "worker/loop/skips.h"
 #include "worker/loop/step_clock.h"
 #include "worker/loop/step_log.h"
+#include "worker/loop/training_checkpoints.h"
 #include "worker/loop/update_options.h"
 #include "worker/objective/cross_entropy.h"
-#include "worker/optim/schedule.h"
 
 namespace trainyard::worker {
 namespace {
@@ -34,15 +34,10 @@ namespace {
 using link::Phase;
 using link::StopMode;
 
-// Updates skipped because a gradient was not finite, before the job fails.
-constexpr int64_t kSkipsInARowMax = 5;
-constexpr int64_t kSkipsMax = 20;
-
 // What changes from step to step beside the engine; part of every checkpoint.
 struct Progress {
   int64_t step = 0;  // steps done
-  int64_t skips = 0;
-  int64_t skips_in_a_row = 0;
+  Skips skips;
 };
 
 class Pretraining {
@@ -56,7 +51,7 @@ class Pretraining {
         data_(data),
         collective_(collective),
         step_clock_(context.clock),
-        writer_(&context) {}
+        checkpoints_(&context, [this] { return Contents(); }) {}
 
   // Makes or resumes everything that the steps need.
   Status Open();
@@ -68,19 +63,12 @@ class Pretraining {
  private:
   StatusOr<link::Outcome> Steps();
   StatusOr<StepReport> Step();
-  Status SumOverRanks(StepSums& sums);
-  Status CountSkip(const StepReport& report);
+  void TellSkip(const StepReport& report);
   Status LogStep(const StepReport& report, absl::Duration took);
   Status EvaluateNow();
   Status OpenData();
   Status Resume();
   StatusOr<CheckpointContents> Contents();
-  // Rank 0 begins to write one of this step, beside the steps that follow.
-  Status CheckpointBeside();
-  // Rank 0 writes one of this step, unless it is there already.
-  Status CheckpointNow();
-  // Written and recorded.
-  Status CheckpointForGood();
   StatusOr<link::Outcome> StopHere();
   Status Beat();
   bool first_rank() const { return context_.rank == 0; }
@@ -95,8 +83,8 @@ class Pretraining {
   const PreparedData& data_;
   Collective* const collective_;  // null: one rank
 
-  Precision precision_ = Precision::kFloat32;
-  std::unique_ptr<Engine> engine_;
+  JobEngine made_;
+  Engine* engine_ = nullptr;        // made_'s
   std::optional<Masking> masking_;  // of objective masked
   TokenizerContents tokenizer_;     // as checkpoints have it
   std::optional<Loader> loader_;
@@ -105,12 +93,11 @@ class Pretraining {
   UpdateOptions update_options_;  // of the step in progress
   Progress progress_;
   bool has_stepped_ = false;
-  int64_t resumed_step_ = -1;  // there is a checkpoint of it
-  std::string conclusion_;     // of the last evaluation
+  std::string conclusion_;  // of the last evaluation
 
   StepClock step_clock_;
   std::optional<StepLog> step_log_;
-  CheckpointWriter writer_;
+  TrainingCheckpoints checkpoints_;
   MemoryLog memory_log_;
 };
 
@@ -150,7 +137,7 @@ StatusOr<StepReport> Pretraining::Step() {
   step_clock_.Enter(StepPhase::kReduce);
   report.sums.stop_requested = link_.stop() == StopMode::kCheckpoint ? 1 : 0;
   report.sums.agents_gone = link_.agent_gone() ? 1 : 0;
-  RETURN_IF_ERROR(SumOverRanks(report.sums));
+  RETURN_IF_ERROR(SumOverRanks(report.sums, collective_, context_.collective_timeout));
   step_clock_.Leave();
   report.step = ++progress_.step;
   has_stepped_ = true;
@@ -159,8 +146,8 @@ StatusOr<StepReport> Pretraining::Step() {
 
 StatusOr<link::Outcome> Pretraining::Run() {
   StatusOr<link::Outcome> outcome = Steps();
-  writer_.Wait(progress_.step);  // after an error: what is being written may still count
-  memory_log_.Tell(spec_, data_.tokenizer->vocab_size(), precision_ == Precision::kBfloat16,
+  checkpoints_.Wait(progress_.step);  // after an error: what is being written may still count
+  memory_log_.Tell(spec_, data_.tokenizer->vocab_size(), made_.precision == Precision::kBfloat16,
                    context_.rank);
   return outcome;
 }
@@ -170,7 +157,8 @@ StatusOr<link::Outcome> Pretraining::Steps() {
     link_.SetPhase(Phase::kTraining);
     const absl::Duration begin = context_.clock->Elapsed();
     ASSIGN_OR_RETURN(const StepReport report, Step());
-    RETURN_IF_ERROR(CountSkip(report));
+    if (report.update.skipped) TellSkip(report);
+    RETURN_IF_ERROR(progress_.skips.Count(report));
     const bool last = progress_.step == spec_.train.max_steps;
     RETURN_IF_ERROR(LogStep(report, context_.clock->Elapsed() - begin));
 
@@ -182,26 +170,13 @@ StatusOr<link::Outcome> Pretraining::Steps() {
     RETURN_IF_ERROR(
         CompareReplicas(*engine_, collective_, context_.collective_timeout, progress_.step));
     // One that cannot be written is told, and the job goes on: earlier ones are intact.
-    CheckpointBeside().IgnoreError();
+    checkpoints_.WriteBeside().IgnoreError();
   }
   RETURN_IF_ERROR(
       CompareReplicas(*engine_, collective_, context_.collective_timeout, progress_.step));
-  RETURN_IF_ERROR(CheckpointForGood());
+  RETURN_IF_ERROR(checkpoints_.WriteForGood(progress_.step));
   return Succeeded(fmt::format("all {} steps are done{}{}", progress_.step,
                                conclusion_.empty() ? "" : "; ", conclusion_));
-}
-
-Status Pretraining::SumOverRanks(StepSums& sums) {
-  if (collective_ == nullptr) return OkStatus();
-  std::vector<double> all = sums.loss_of_rank;
-  all.insert(all.end(), {sums.matches, sums.stop_requested, sums.agents_gone});
-  RETURN_IF_ERROR(collective_->AllReduceSum(std::span<double>(all), context_.collective_timeout));
-  const auto flags = all.begin() + context_.ranks;
-  sums.loss_of_rank.assign(all.begin(), flags);
-  sums.matches = flags[0];
-  sums.stop_requested = flags[1];
-  sums.agents_gone = flags[2];
-  return OkStatus();
 }
 
 Status Pretraining::Beat() {
@@ -210,31 +185,13 @@ Status Pretraining::Beat() {
   return OkStatus();
 }
 
-// The update of the step just counted was skipped if a gradient was not finite. Every rank sees the
-// same sums, so every rank decides the same.
-Status Pretraining::CountSkip(const StepReport& report) {
-  if (!report.update.skipped) {
-    progress_.skips_in_a_row = 0;
-    return OkStatus();
-  }
-  ++progress_.skips;
-  ++progress_.skips_in_a_row;
-  const int64_t guilty = report.sums.first_rank_not_finite();
-  const std::string what =
-      fmt::format("step {}: the gradient of {} is not finite (loss {}{}); the update is skipped",
-                  progress_.step, report.update.non_finite_in, report.sums.loss(),
-                  guilty < 0 ? "" : fmt::format(" on rank {}", guilty));
+// ------------------------------------------------------------------- what is said about the steps
+
+void Pretraining::TellSkip(const StepReport& report) {
+  const std::string what = WhatWasSkipped(report);
   spdlog::warn("{}", what);
   if (first_rank()) link_.Event("STEP_SKIPPED", what);
-  if (progress_.skips_in_a_row < kSkipsInARowMax && progress_.skips < kSkipsMax) return OkStatus();
-  return WithReason(
-      Internal("{}, {} in a row and {} in all; lower train.learning_rate, raise warmup_steps, or "
-               "look at the data of this step",
-               what, progress_.skips_in_a_row, progress_.skips),
-      kLossNotFinite);
 }
-
-// ------------------------------------------------------------------- what is said about the steps
 
 Status Pretraining::LogStep(const StepReport& report, absl::Duration took) {
   link_.StepTook(took);
@@ -271,8 +228,8 @@ TrainingState Pretraining::State() const {
           .step = progress_.step,
           .update_count = engine_->update_count(),
           .loader = {{"step", progress_.step}},
-          .schedule = {{"skips", progress_.skips},
-                       {"skips_in_a_row", progress_.skips_in_a_row},
+          .schedule = {{"skips", progress_.skips.total},
+                       {"skips_in_a_row", progress_.skips.in_a_row},
                        {"optim", spec_.train.optim}},
           .data_sha256 = loader_->digest(),
           .tokenizer_sha256 = Sha256(data_.tokenizer->json()),
@@ -285,32 +242,14 @@ StatusOr<CheckpointContents> Pretraining::Contents() {
       .state = State(),
       .engine = kPolicy,
       .parameters = parameters,
-      .weight_format =
-          precision_ == Precision::kBfloat16 ? WeightFormat::kBfloat16 : WeightFormat::kFloat32,
+      .weight_format = made_.precision == Precision::kBfloat16 ? WeightFormat::kBfloat16
+                                                               : WeightFormat::kFloat32,
       .model_config = ModelConfigToJson(engine_->config()),
       .tokenizer = tokenizer_,
       .masked = masking_.has_value(),
       .data_description = fmt::format("{} {} tokens of text from {} source(s).",
                                       model_.has_weights() ? "Trained further on" : "Pretrained on",
                                       loader_->tokens_per_epoch(), loader_->sources())};
-}
-
-Status Pretraining::CheckpointBeside() {
-  if (!first_rank()) return OkStatus();
-  ASSIGN_OR_RETURN(CheckpointContents contents, Contents());
-  return writer_.WriteBeside(std::move(contents));
-}
-
-Status Pretraining::CheckpointNow() {
-  const int64_t step = progress_.step;
-  if (!first_rank() || resumed_step_ == step || writer_.newest_step() == step) return OkStatus();
-  ASSIGN_OR_RETURN(const CheckpointContents contents, Contents());
-  return writer_.WriteNow(contents);
-}
-
-Status Pretraining::CheckpointForGood() {
-  if (!first_rank()) return SaveForGood(context_, progress_.step, nullptr);
-  return SaveForGood(context_, progress_.step, [this] { return CheckpointNow(); });
 }
 
 // All ranks do this after the same step.
@@ -320,12 +259,12 @@ StatusOr<link::Outcome> Pretraining::StopHere() {
   RETURN_IF_ERROR(
       CompareReplicas(*engine_, collective_, context_.collective_timeout, progress_.step));
   if (link_.agent_gone()) {
-    const Status saved = CheckpointNow();
+    const Status saved = checkpoints_.WriteNow(progress_.step);
     return Stopped(kAgentLost,
                    fmt::format("{}: no agent has dialled for too long; its checkpoint {}", at,
                                saved.ok() ? "is written" : "could not be written"));
   }
-  const Status saved = CheckpointForGood();
+  const Status saved = checkpoints_.WriteForGood(progress_.step);
   if (saved.ok()) return Stopped(kStopped, at + ", as asked");
   if (ReasonOf(saved) != kDiskFull) return saved;
   return Stopped(kStopped,
@@ -337,21 +276,15 @@ StatusOr<link::Outcome> Pretraining::StopHere() {
 Status Pretraining::Open() {
   link_.SetPhase(Phase::kLoading);
   memory_log_.Begin();
-  ASSIGN_OR_RETURN(schedule_.kind, ScheduleKindFromName(spec_.train.lr_scheduler_type));
-  schedule_.peak = spec_.train.learning_rate;
-  schedule_.min_lr_ratio = spec_.train.min_lr_ratio;
-  schedule_.warmup_steps = spec_.train.warmup_steps;
-  schedule_.decay_steps = spec_.train.decay_steps;
-  schedule_.max_steps = spec_.train.max_steps;
+  ASSIGN_OR_RETURN(schedule_, ScheduleOf(spec_.train));
   ASSIGN_OR_RETURN(update_options_, UpdateOptionsOf(spec_.train));
   update_options_.timeout = context_.collective_timeout;
 
   RETURN_IF_ERROR(OpenData());
-  ASSIGN_OR_RETURN(JobEngine made, CreateJobEngine(context_, model_, *data_.tokenizer, tokenizer_));
-  engine_ = std::move(made.engine);
-  precision_ = made.precision;
+  ASSIGN_OR_RETURN(made_, CreateJobEngine(context_, model_, *data_.tokenizer, tokenizer_));
+  engine_ = made_.engine.get();
   ASSIGN_OR_RETURN(const std::vector<ParameterView> parameters, engine_->Parameters());
-  writer_.Prepare(parameters);
+  checkpoints_.Prepare(parameters);
   return Resume();
 }
 
@@ -384,9 +317,9 @@ Status Pretraining::Resume() {
                      "train.max_steps");
   }
   progress_ = {.step = state.step,
-               .skips = state.schedule.value("skips", int64_t{0}),
-               .skips_in_a_row = state.schedule.value("skips_in_a_row", int64_t{0})};
-  resumed_step_ = state.step;
+               .skips = {.total = state.schedule.value("skips", int64_t{0}),
+                         .in_a_row = state.schedule.value("skips_in_a_row", int64_t{0})}};
+  checkpoints_.Resumed(state.step);
   RETURN_IF_ERROR(Beat());
   spdlog::info("step={} resumed={}", progress_.step, from->key);
   if (first_rank())

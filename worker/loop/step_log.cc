@@ -3,21 +3,10 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 #include <utility>
+#include <vector>
 
 namespace trainyard::worker {
-
-double StepSums::loss() const {
-  return std::accumulate(loss_of_rank.begin(), loss_of_rank.end(), 0.0);
-}
-
-int64_t StepSums::first_rank_not_finite() const {
-  const auto found = std::find_if(loss_of_rank.begin(), loss_of_rank.end(),
-                                  [](double loss) { return !std::isfinite(loss); });
-  return found == loss_of_rank.end() ? -1 : found - loss_of_rank.begin();
-}
 
 void StepLog::Tell(RankLink& link, const StepReport& report, StepClock& step_clock) {
   const double steps = static_cast<double>(std::max<int64_t>(1, std::exchange(steps_, 0)));

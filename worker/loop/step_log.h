@@ -1,35 +1,15 @@
-// What a training step comes to, and what is said about it.
+// What is said about training steps.
 #pragma once
 
-#include <cstdint>
-#include <vector>
+#include <absl/time/time.h>
 
-#include "worker/engine/engine.h"
+#include <cstdint>
+
 #include "worker/loop/rank_link.h"
 #include "worker/loop/step_clock.h"
+#include "worker/loop/step_sums.h"
 
 namespace trainyard::worker {
-
-// What the ranks of a step tell each other, summed in rank order.
-struct StepSums {
-  std::vector<double> loss_of_rank;  // each rank fills in its own part
-  double matches = 0;                // targets that were the likeliest
-  double stop_requested = 0;         // ranks that were asked to stop with a checkpoint
-  double agents_gone = 0;            // ranks that nobody dials any more
-
-  double loss() const;
-  // The first rank whose part of the loss is not finite; -1: none.
-  int64_t first_rank_not_finite() const;
-};
-
-struct StepReport {
-  int64_t step = 0;  // steps done, this one included
-  StepSums sums;
-  UpdateReport update;
-  double learning_rate = 0;
-  int64_t targets = 0;  // over all ranks: tokens that the loss is the mean of
-  int64_t places = 0;   // over all ranks: tokens read
-};
 
 // Averages times over the steps since it last spoke. Losses are each step's own.
 class StepLog {

@@ -24,6 +24,16 @@ StatusOr<UpdateOptions> UpdateOptionsOf(const TrainSpec& train) {
                        .max_grad_norm = train.max_grad_norm};
 }
 
+StatusOr<Schedule> ScheduleOf(const TrainSpec& train) {
+  ASSIGN_OR_RETURN(const ScheduleKind kind, ScheduleKindFromName(train.lr_scheduler_type));
+  return Schedule{.kind = kind,
+                  .peak = train.learning_rate,
+                  .min_lr_ratio = train.min_lr_ratio,
+                  .warmup_steps = train.warmup_steps,
+                  .decay_steps = train.decay_steps,
+                  .max_steps = train.max_steps};
+}
+
 Status CheckOptimiserOf(const std::string& checkpoint, const std::string& saved,
                         const std::string& wanted) {
   if (saved == wanted) return OkStatus();

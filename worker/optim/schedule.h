@@ -4,11 +4,11 @@
 // so the first update of a warmup has the rate 0, and the floor itself would be reached one update
 // after the last.
 //
-//   warmup (all kinds)    peak * u / warmup_steps                          for u < warmup_steps
-//   constant              peak
-//   linear                1 - t, scaled onto [min_lr_ratio, 1]            t = (u - warmup) / (max -
-//   warmup) cosine                (1 + cos(pi t)) / 2, scaled likewise warmup_stable_decay   peak
-//   until max_steps - decay_steps, then a cosine down to min_lr_ratio
+//   all kinds              peak * u / warmup_steps for u < warmup_steps; after it peak times
+//   constant               1
+//   linear                 1 - t, scaled onto [min_lr_ratio, 1], t = (u - warmup) / (max - warmup)
+//   cosine                 (1 + cos(pi t)) / 2, scaled likewise
+//   warmup_stable_decay    1 until max_steps - decay_steps, then a cosine down to min_lr_ratio
 //
 // Two differences to transformers: its "linear" knows no floor (ours with min_lr_ratio = 0 is the
 // same), and its warmup_stable_decay starts the warmup at the floor instead of 0.
