@@ -7,7 +7,9 @@ Imports SmolLM2-135M-Instruct, exports it in each type (f16 and q8_0 when none i
 continue the 20 prompts of test_real_models.py from that same file, 64 tokens, greedily. Where they part it prints the place, and
 how far transformers' two best logits were apart there. For block types llama.cpp rounds what it multiplies the weights with to 8 bits,
 which transformers does not. So it also continues from the same weights unpacked to float32, and llama.cpp's own quantiser makes the file
-once more, whose tensors are compared with ours. docs/results.md has what it printed.
+once more, whose tensors are compared with ours. A llama.cpp built with BLAS (pip's CMAKE_ARGS="-DGGML_BLAS=ON -DGGML_BLAS_VENDOR=OpenBLAS")
+multiplies 32 tokens or more in float32: it also reads transformers' answers out of the very file, each in one piece, and says where it would
+have said another token. docs/results.md has what it printed.
 """
 
 import json
@@ -16,9 +18,10 @@ import subprocess
 import sys
 import tempfile
 
-# In llama.cpp's own environment. A request is {"file", "texts", "tokens"}, which gives ids, or {"quantise": FROM, "to", "type"}.
+# In llama.cpp's own environment. A request is {"file", "texts", "tokens"}, which gives ids; {"file", "read": [[id]]}, which
+# gives after each id the likeliest next one; or {"quantise": FROM, "to", "type"}.
 LLAMA = """
-import json, sys
+import json, pathlib, sys
 import llama_cpp
 import llama_cpp.llama_cpp as library
 request = json.load(sys.stdin)
@@ -38,7 +41,17 @@ def plain():
 
 library.llama_model_default_params = plain
 model = llama_cpp.Llama(request["file"], n_ctx=512, n_threads=2, n_threads_batch=2, verbose=False,
-                        type_k=0, type_v=0)  # a cache in float32
+                        type_k=0, type_v=0,  # a cache in float32
+                        logits_all="read" in request, n_batch=512, n_ubatch=512)
+if "read" in request:
+    likeliest = []
+    for ids in request["read"]:
+        model.reset()
+        model.eval(ids)
+        likeliest.append(model.scores[:len(ids)].argmax(axis=1).tolist())
+    has_blas = any(pathlib.Path(llama_cpp.__file__).parent.glob("lib/*ggml-blas*"))
+    json.dump({"has_blas": has_blas, "likeliest": likeliest}, sys.stdout)
+    sys.exit()
 answers = []
 for text in request["texts"]:
     prompt = model.tokenize(text.encode(), add_bos=False, special=True)
@@ -70,6 +83,13 @@ def compare(wanted, gaps, answers, questions) -> tuple[int, list[str]]:
         place = next(i for i, (a, b) in enumerate(zip(ids, answer["ids"])) if a != b)
         parted.append(f"    {question} token {place}, two best {gap[place]:.4f} apart")
     return same, parted
+
+
+def read_whole(python: str, file: pathlib.Path, prompts, wanted) -> str:
+    """How many of the wanted answers llama.cpp would give, each read with its prompt in one piece."""
+    read = json.loads(ask(python, file=str(file), read=[prompt + ids for prompt, ids in zip(prompts, wanted)]))
+    same = sum(likeliest[len(prompt) - 1:-1] == ids for prompt, ids, likeliest in zip(prompts, wanted, read["likeliest"]))
+    return f"read in one piece, {'with' if read['has_blas'] else 'without'} BLAS: {same} answers are transformers'"
 
 
 def compare_tensors(ours: pathlib.Path, theirs: pathlib.Path) -> str:
@@ -115,6 +135,7 @@ def main(python: str, types: list[str]) -> None:
             same, parted = compare(wanted, gaps, llama["answers"], QUESTIONS)
             print(f"{type_name}: {file.stat().st_size / 1e6:.0f} MB, llama-cpp-python {llama['version']}: all {len(prompts)} prompts are the "
                   f"same tokens; {same} continuations of up to {NEW_TOKENS} tokens are transformers'", *parted, sep="\n", flush=True)
+            print(f"  {read_whole(python, file, prompts, wanted)}", flush=True)
             if type_name not in FILE_TYPES:
                 continue
             unpacked = export(import_model(file, work / f"{type_name}-unpacked"), "unpacked.gguf", "f32")
