@@ -1,6 +1,8 @@
 """Answers to prompts of different lengths: ours beside transformers' generate, interleaved on this machine.
 
-    python3 bench/generate.py [--rounds 5] [--prompts 16] [--new-tokens 48]
+    python3 bench/generate.py [--rounds 5] [--prompts 16] [--new-tokens 48] [--llama PYTHON MODEL]
+
+PYTHON has llama-cpp-python, MODEL is SmolLM2-135M (a folder or .gguf file), which is exported for llama.cpp in each precision.
 """
 
 import argparse
@@ -9,6 +11,7 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 
 from yard import BIN, machine, spread
 
@@ -42,13 +45,24 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--prompts", type=int, default=16)
     parser.add_argument("--new-tokens", type=int, default=48)
+    parser.add_argument("--llama", nargs=2, metavar=("PYTHON", "MODEL"))
     options = parser.parse_args()
     print(machine())
+    with tempfile.TemporaryDirectory() as work:
+        measure(options, pathlib.Path(work))
+
+
+def measure(options, work):
     flags = ["--prompts", options.prompts, "--new-tokens", options.new_tokens]
     for precision in ("fp32", "bf16"):
         more = [*flags, "--precision", precision]
         runners = {"trainyard": Runner([BIN / "bench_generate", *more]),
                    "transformers generate": Runner([PYTHON, HERE / "torch_generate.py", *more])}
+        if options.llama:
+            file = work / f"{precision}.gguf"
+            subprocess.run([BIN / "trainyard", "model", "export", options.llama[1], file, "--format", "gguf", "--type",
+                            {"fp32": "f32", "bf16": "bf16"}[precision]], check=True, stdout=subprocess.DEVNULL)
+            runners["llama.cpp"] = Runner([options.llama[0], HERE / "llama_generate.py", file, *flags])
         for runner in runners.values():
             runner.turn(keep=False)
         for _ in range(options.rounds):
