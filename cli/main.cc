@@ -209,6 +209,8 @@ void PassOnSampling(CLI::App& command, Words& w) {
   PassOn(command, w, "--repetition-penalty", "1: none");
   PassOn(command, w, "--stop", "a text that ends an answer; may be repeated");
   PassOn(command, w, "--seed", "42");
+  PassOn(command, w, "--precision", "of the weights: fp32, or bf16 in half the memory");
+  PassOn(command, w, "--threads", "all of this machine's");
 }
 
 void AddEvaluate(CLI::App& app, Words& w, Run* run) {

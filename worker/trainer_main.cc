@@ -114,8 +114,15 @@ void AddRun(CLI::App& app, Words& w, Run* run) {
   by_hand->add_option("--set", w.by_hand.set, "field=value over the job file's");
 }
 
+void AddOpen(CLI::App& command, OpenOptions& open) {
+  open.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  command.add_option("--threads", open.threads);
+  command
+      .add_option("--precision", open.precision, "of the weights: fp32, or bf16 in half the memory")
+      ->check(CLI::IsMember({"fp32", "bf16"}));
+}
+
 void AddSampling(CLI::App& command, SamplingWords& words) {
-  words.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   words.now = SystemClock().Now();
   command.add_option("--max-new-tokens", words.max_new_tokens);
   command.add_option("--temperature", words.temperature, "0: the likeliest token");
@@ -126,7 +133,6 @@ void AddSampling(CLI::App& command, SamplingWords& words) {
   command.add_option("--stop", words.stop, "a text that ends an answer; may be repeated")
       ->allow_extra_args(false);
   command.add_option("--seed", words.seed);
-  command.add_option("--threads", words.threads);
 }
 
 void AddGenerate(CLI::App& tool, Words& w, Run* run) {
@@ -141,11 +147,13 @@ void AddGenerate(CLI::App& tool, Words& w, Run* run) {
   what->add_option("--prompts", w.generate.prompts, "a file of them: lines, or .jsonl");
   what->require_option(0, 1);
   generate->add_option("--system", w.generate.system, "with --chat: the system's message");
+  AddOpen(*generate, w.generate.open);
   AddSampling(*generate, w.generate.sampling);
   CLI::App* chat = Command(tool, "chat", "talk with a model", "tool chat model/", run,
                            [&w] { return Fail(Chat(w.chat)); });
   chat->add_option("model", w.chat.model, "a Hugging Face folder or a .gguf file")->required();
   chat->add_option("--system", w.chat.system, "the system's message");
+  AddOpen(*chat, w.chat.open);
   AddSampling(*chat, w.chat.sampling);
 }
 
@@ -163,14 +171,13 @@ void AddScore(CLI::App& tool, Words& w, Run* run) {
   CLI::App* score = Command(tool, "score", "how likely a model finds texts",
                             "tool score --model model/ pairs.jsonl", run,
                             [&w] { return Fail(ScoreTool(w.score)); });
-  w.score.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   score->add_option("--model", w.score.model, "a Hugging Face folder or a .gguf file")->required();
   score
       ->add_option("texts", w.score.texts,
                    "lines of {\"context\", \"continuation\"} or of {\"text\"}")
       ->required();
   score->add_option("--max-length", w.score.max_length, "tokens read at once");
-  score->add_option("--threads", w.score.threads);
+  AddOpen(*score, w.score.open);
 }
 
 void AddPace(CLI::App& tool, Words& w, Run* run) {

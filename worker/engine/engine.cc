@@ -77,7 +77,7 @@ class TorchEngine final : public Engine {
   StatusOr<std::vector<ParameterView>> Parameters() override;
   Status WeightsChanged() override;
   Status Sample(std::span<const std::vector<int32_t>> prompts, const SampleOptions& options,
-                const OnToken& on_token) override;
+                const OnToken& on_token, PrefixCache* prefix) override;
 
  private:
   // Runs a verb with this engine's threads and without autograd; what torch throws becomes a
@@ -89,6 +89,7 @@ class TorchEngine final : public Engine {
   at::Device device() const { return parameters_.weights().device(); }
   Status CheckPredicts() const;
   Status CheckLearns() const;
+  void ForgetUnlessCurrent(PrefixCache& prefix) const;
 
   const ModelConfig config_;
   const EngineOptions options_;
@@ -96,6 +97,7 @@ class TorchEngine final : public Engine {
   const Transformer model_;
   GradientSums sums_;
   int64_t update_count_ = 0;
+  int64_t weights_version_ = 0;  // counts their changes
 };
 
 TorchEngine::TorchEngine(const ModelConfig& config, const EngineOptions& options)
@@ -217,6 +219,7 @@ StatusOr<UpdateReport> TorchEngine::Update(const UpdateOptions& options, Collect
     } else {
       parameters_.Apply(options, ClipScale(report.grad_norm, options.max_grad_norm),
                         ++update_count_);
+      ++weights_version_;
     }
     return report;
   });
@@ -230,12 +233,20 @@ StatusOr<std::vector<ParameterView>> TorchEngine::Parameters() {
 Status TorchEngine::WeightsChanged() {
   return Run<Status>("WeightsChanged", [&] {
     parameters_.ViewsChanged();
+    ++weights_version_;
     return OkStatus();
   });
 }
 
+void TorchEngine::ForgetUnlessCurrent(PrefixCache& prefix) const {
+  const PrefixText* text = prefix.text.get();
+  if (text == nullptr) return;
+  if (text->model != &model_ || text->weights_version != weights_version_) prefix = PrefixCache();
+}
+
 Status TorchEngine::Sample(std::span<const std::vector<int32_t>> prompts,
-                           const SampleOptions& options, const OnToken& on_token) {
+                           const SampleOptions& options, const OnToken& on_token,
+                           PrefixCache* prefix) {
   RETURN_IF_ERROR(CheckPredicts());
   RETURN_IF_ERROR(CheckSampleOptions(options));
   if (!config_.family().causal) {
@@ -245,8 +256,14 @@ Status TorchEngine::Sample(std::span<const std::vector<int32_t>> prompts,
   for (const std::vector<int32_t>& prompt : prompts) {
     RETURN_IF_ERROR(CheckPrompt(prompt, config_));
   }
+  if (prefix != nullptr && prompts.size() != 1) {
+    return InvalidArgument("a prefix cache serves one prompt, got {}", prompts.size());
+  }
   return Run<Status>("Sample", [&] {
-    Generate(model_, config_, prompts, options, on_token);
+    if (prefix != nullptr) ForgetUnlessCurrent(*prefix);
+    Generate(model_, config_, prompts, options, on_token, prefix);
+    if (prefix != nullptr && prefix->text != nullptr)
+      prefix->text->weights_version = weights_version_;
     return OkStatus();
   });
 }

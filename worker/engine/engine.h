@@ -19,6 +19,7 @@
 #include "worker/checkpoint/parameter_view.h"
 #include "worker/data/batch.h"
 #include "worker/engine/device.h"
+#include "worker/engine/prefix_cache.h"
 #include "worker/model/config.h"
 #include "worker/objective/token_objective.h"
 #include "worker/parallel/collective.h"
@@ -34,8 +35,8 @@ struct EngineOptions {
   int threads = 1;  // of the host
   uint64_t seed = 42;
   plan::Recompute recompute = plan::Recompute::kNone;  // changes memory and time, not a bit
-  // False: an engine that only answers. It has weights (zero until they are read) but neither
-  // gradients nor moments, a quarter of the memory; ForwardBackward and Update are refused.
+  // False: an engine that only answers. It has weights in its precision (zero until they are read)
+  // but neither masters, gradients nor moments; ForwardBackward and Update are refused.
   bool learns = true;
 };
 
@@ -95,7 +96,8 @@ struct SampleOptions {
 struct SampledToken {
   size_t prompt = 0;  // its index
   int32_t id = 0;
-  float logprob = 0;  // of the full softmax at the sampling temperature (at 1 when greedy)
+  float logprob = 0;     // of the full softmax at the sampling temperature (at 1 when greedy)
+  bool is_last = false;  // nothing follows it, whatever its taker says
 };
 
 // What the operations run with: the instruction set of the CPU kernels, or "off" (their
@@ -125,18 +127,21 @@ class Engine {
   virtual int64_t update_count() const = 0;
   virtual void set_update_count(int64_t count) = 0;
 
-  // In checkpoint order, in the host's memory; on other devices a copy that holds until the next
-  // Update. After writing through the pointers call WeightsChanged().
+  // In checkpoint order, in the host's memory: the state itself or, on other devices and where
+  // there are only bfloat16 weights, a copy that holds until the next Update or WeightsChanged.
+  // After writing through the pointers call WeightsChanged().
   virtual StatusOr<std::vector<ParameterView>> Parameters() = 0;
   virtual Status WeightsChanged() = 0;
 
   // Continues prompts with KV caches, up to batch_max at a time and without padding; each ends with
   // a stop id (which is told), after max_new_tokens, where the model has no more places, or when
   // `on_token` returns false. Draws are a function of (seed, prompt index, token index), whatever
-  // else is in the batch. Causal models only.
+  // else is in the batch. Causal models only. With a `prefix` there is one prompt, read from where
+  // it parts from what the prefix holds; its logits then differ by rounding, and the prefix holds
+  // it and its continuation afterwards.
   using OnToken = std::function<bool(const SampledToken& token)>;
   virtual Status Sample(std::span<const std::vector<int32_t>> prompts, const SampleOptions& options,
-                        const OnToken& on_token) = 0;
+                        const OnToken& on_token, PrefixCache* prefix = nullptr) = 0;
 };
 
 }  // namespace trainyard::worker

@@ -56,18 +56,21 @@ bool IsMuons(const ParameterSpec& spec, const UpdateOptions& options) {
 FlatParameters::FlatParameters(const ModelConfig& config, const EngineOptions& options)
     : layout_(ParameterLayout(config)) {
   const int64_t count = config.parameter_count();
-  masters_ = options.learns ? at::empty({count}, at::kFloat) : at::zeros({count}, at::kFloat);
-  if (options.learns) FillFreshWeights(config, layout_, options.seed, SpanOf(masters_));
-  if (options.device == Device::kCuda) masters_ = masters_.to(at::kCUDA);
-  if (options.learns) {
-    gradients_ = at::zeros_like(masters_);
-    moment1_ = at::zeros_like(masters_);
-    moment2_ = at::zeros_like(masters_);
-  } else {
+  const auto narrow = options.precision == Precision::kBfloat16 ? at::kBFloat16 : at::kFloat;
+  const auto device = options.device == Device::kCuda ? at::kCUDA : at::kCPU;
+  if (!options.learns) {
+    weights_ = at::zeros({count}, at::device(device).dtype(narrow));
     // The model wants views of every gradient; here they all show the same number.
-    gradients_ = at::zeros({1}, masters_.options()).expand({count});
+    gradients_ = at::zeros({1}, at::device(device).dtype(at::kFloat)).expand({count});
+    return;
   }
-  weights_ = options.precision == Precision::kBfloat16 ? masters_.to(at::kBFloat16) : masters_;
+  masters_ = at::empty({count}, at::kFloat);
+  FillFreshWeights(config, layout_, options.seed, SpanOf(masters_));
+  masters_ = masters_.to(device);
+  gradients_ = at::zeros_like(masters_);
+  moment1_ = at::zeros_like(masters_);
+  moment2_ = at::zeros_like(masters_);
+  weights_ = masters_.to(narrow);  // in float32 the same memory
 }
 
 std::span<float> FlatParameters::gradient_span() const {
@@ -186,21 +189,27 @@ void FlatParameters::ApplyMuonOnDevice(const UpdateOptions& options, double grad
 
 // ------------------------------------------------------------------------------- what others see
 
+bool FlatParameters::host_writes_state() const {
+  return held().is_cpu() && held().scalar_type() == at::kFloat;
+}
+
+void FlatParameters::CopyToHost() {
+  if (host_.is_current) return;
+  const auto options = at::TensorOptions(at::kFloat).pinned_memory(!on_cpu());
+  const auto copy = [&](const Tensor& from, Tensor& to) {
+    if (!to.defined()) to = at::empty({from.numel()}, options);
+    to.copy_(from);
+  };
+  copy(held(), host_.masters);
+  if (learns()) copy(moment1_, host_.moment1);
+  if (learns()) copy(moment2_, host_.moment2);
+  host_.is_current = true;
+}
+
 std::vector<ParameterView> FlatParameters::Views() {
-  HostCopy seen{.masters = masters_, .moment1 = moment1_, .moment2 = moment2_};
-  if (!on_cpu()) {
-    if (!host_.masters.defined()) {
-      const auto pinned = at::TensorOptions(at::kFloat).pinned_memory(true);
-      host_.masters = at::empty({masters_.numel()}, pinned);
-      if (learns()) host_.moment1 = at::empty({masters_.numel()}, pinned);
-      if (learns()) host_.moment2 = at::empty({masters_.numel()}, pinned);
-    }
-    if (!host_.is_current) {
-      host_.masters.copy_(masters_);
-      if (learns()) host_.moment1.copy_(moment1_);
-      if (learns()) host_.moment2.copy_(moment2_);
-      host_.is_current = true;
-    }
+  HostCopy seen{.masters = held(), .moment1 = moment1_, .moment2 = moment2_};
+  if (!host_writes_state()) {
+    CopyToHost();
     seen = host_;
   }
   std::vector<ParameterView> views;
@@ -216,12 +225,13 @@ std::vector<ParameterView> FlatParameters::Views() {
 }
 
 void FlatParameters::ViewsChanged() {
-  if (!on_cpu()) {
-    masters_.copy_(host_.masters);
+  if (!host_writes_state() && host_.is_current) {
+    held().copy_(host_.masters);
     if (learns()) moment1_.copy_(host_.moment1);
     if (learns()) moment2_.copy_(host_.moment2);
+    if (!learns()) host_ = {};
   }
-  if (!weights_.is_same(masters_)) weights_.copy_(masters_);
+  if (learns() && !weights_.is_same(masters_)) weights_.copy_(masters_);
 }
 
 }  // namespace trainyard::worker

@@ -35,13 +35,18 @@ class FlatParameters {
   void Apply(const UpdateOptions& options, double gradient_scale, int64_t update);
   void ZeroGradients();
 
-  // Masters and moments in the host's memory: themselves, or copies that hold until the next Apply.
+  // Masters and moments in the host's memory: themselves, or copies that hold until the next Apply
+  // (where it does not learn, until ViewsChanged).
   std::vector<ParameterView> Views();
   // After writing through the views.
   void ViewsChanged();
 
  private:
-  bool on_cpu() const { return masters_.is_cpu(); }
+  bool on_cpu() const { return weights_.is_cpu(); }
+  // The parameters as exactly as they are held.
+  const Tensor& held() const { return learns() ? masters_ : weights_; }
+  bool host_writes_state() const;
+  void CopyToHost();
   Tensor Part(const Tensor& flat, const ParameterSpec& spec) const;
   // Of one tensor, in the host's memory; empty in float32.
   std::span<c10::BFloat16> NarrowWeights(const ParameterSpec& spec) const;
@@ -52,10 +57,11 @@ class FlatParameters {
   void ApplyMuonOnDevice(const UpdateOptions& options, double gradient_scale);
 
   const std::vector<ParameterSpec> layout_;
+  // Without masters and moments where it does not learn.
   Tensor masters_, weights_, gradients_, moment1_, moment2_;
-  // Of a device other than the CPU: where Views() copies the state.
+  // Where Views() copies the state that the host cannot write in float32.
   struct HostCopy {
-    Tensor masters, moment1, moment2;  // pinned
+    Tensor masters, moment1, moment2;
     bool is_current = false;
   } host_;
 };

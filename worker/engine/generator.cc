@@ -1,6 +1,7 @@
 #include "worker/engine/generator.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "common/rng.h"
@@ -12,6 +13,9 @@ namespace {
 
 // Tokens of prompts that are read at once, the first prompt's apart: bounds the activations.
 constexpr int64_t kPrefillTokensMax = 2048;
+// Tokens that are read at once of a text that goes on from what is cached: AttentionDecode holds a
+// row of scores for each.
+constexpr int64_t kPieceTokensMax = 256;
 
 // A prompt that is being continued.
 struct Active {
@@ -25,14 +29,22 @@ struct Active {
   std::span<const int32_t> unread() const { return std::span(tokens).subspan(read); }
 };
 
+// How many tokens both begin with.
+size_t CommonLength(std::span<const int32_t> a, std::span<const int32_t> b) {
+  return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first -
+                             a.begin());
+}
+
 class Generation {
  public:
   Generation(const Transformer& model, const ModelConfig& config,
-             std::span<const std::vector<int32_t>> prompts, const SampleOptions& options)
+             std::span<const std::vector<int32_t>> prompts, const SampleOptions& options,
+             PrefixCache* prefix)
       : model_(model),
         config_(config),
         prompts_(prompts),
         options_(options),
+        prefix_(prefix),
         rng_{.seed = options.seed, .purpose = Purpose::kSample} {}
 
   void Run(const Engine::OnToken& on_token) {
@@ -41,7 +53,9 @@ class Generation {
       if (active_.empty()) return;
       const Tensor logit_IV = NextLogits();
       std::erase_if(active_, [&, i = int64_t{0}](Active& active) mutable {
-        return !Step(active, logit_IV[i++], on_token);
+        if (Step(active, logit_IV[i++], on_token)) return false;
+        if (prefix_ != nullptr) Keep(active);
+        return true;
       });
     }
   }
@@ -61,9 +75,32 @@ class Generation {
                            .tokens = prompt,
                            .new_tokens_max = new_tokens,
                            .cache = model_.NewCache(length + new_tokens)});
+        if (prefix_ != nullptr) GoOnFromPrefix(active_.back());
       }
       ++next_;
     }
+  }
+
+  // Takes over what the prefix has of a prompt; its last token at least is left to read.
+  void GoOnFromPrefix(Active& active) {
+    const std::unique_ptr<PrefixText> text = std::move(prefix_->text);
+    prefix_->reused = 0;
+    if (text == nullptr) return;
+    const size_t common = CommonLength(text->tokens, active.tokens);
+    active.read = std::min(common, active.tokens.size() - 1);
+    active.cache.TakeFirst(static_cast<int64_t>(active.read), text->cache);
+    prefix_->reused = static_cast<int64_t>(active.read);
+    while (active.read > 0 && std::ssize(active.unread()) > kPieceTokensMax) {
+      const Continuation piece{active.unread().first(kPieceTokensMax), &active.cache};
+      model_.Decode({&piece, 1});
+      active.read += kPieceTokensMax;
+    }
+  }
+
+  void Keep(Active& active) {
+    active.tokens.resize(active.read);  // the last one was told, but not read
+    prefix_->text = std::make_unique<PrefixText>(PrefixText{
+        .model = &model_, .tokens = std::move(active.tokens), .cache = std::move(active.cache)});
   }
 
   Tensor NextLogits() {
@@ -81,17 +118,19 @@ class Generation {
     const double uniform = rng_.Uniform(active.prompt, static_cast<uint64_t>(active.sampled));
     const Choice choice = ChooseToken(logits, options_, active.tokens, uniform);
     active.tokens.push_back(choice.token);
-    const bool wanted =
-        on_token({.prompt = active.prompt, .id = choice.token, .logprob = choice.logprob});
     const bool stops = std::find(options_.stop_ids.begin(), options_.stop_ids.end(),
                                  choice.token) != options_.stop_ids.end();
-    return wanted && !stops && ++active.sampled < active.new_tokens_max;
+    const bool last = stops || ++active.sampled == active.new_tokens_max;
+    const bool wanted = on_token(
+        {.prompt = active.prompt, .id = choice.token, .logprob = choice.logprob, .is_last = last});
+    return wanted && !last;
   }
 
   const Transformer& model_;
   const ModelConfig& config_;
   const std::span<const std::vector<int32_t>> prompts_;
   const SampleOptions& options_;
+  PrefixCache* const prefix_;
   const Rng rng_;
   std::vector<Active> active_;  // at most batch_max
   size_t next_ = 0;             // the prompt to begin next
@@ -99,10 +138,15 @@ class Generation {
 
 }  // namespace
 
+PrefixCache::PrefixCache() = default;
+PrefixCache::~PrefixCache() = default;
+PrefixCache::PrefixCache(PrefixCache&&) noexcept = default;
+PrefixCache& PrefixCache::operator=(PrefixCache&&) noexcept = default;
+
 void Generate(const Transformer& model, const ModelConfig& config,
               std::span<const std::vector<int32_t>> prompts, const SampleOptions& options,
-              const Engine::OnToken& on_token) {
-  Generation(model, config, prompts, options).Run(on_token);
+              const Engine::OnToken& on_token, PrefixCache* prefix) {
+  Generation(model, config, prompts, options, prefix).Run(on_token);
 }
 
 }  // namespace trainyard::worker

@@ -295,6 +295,15 @@ KvCache Transformer::NewCache(int64_t capacity) const {
   return cache;
 }
 
+void KvCache::TakeFirst(int64_t count, const KvCache& other) {
+  REQUIRE(length == 0 && count <= capacity && count <= other.length);
+  for (size_t i = 0; i < layers.size(); ++i) {
+    layers[i].keys_PKH.narrow(0, 0, count).copy_(other.layers[i].keys_PKH.narrow(0, 0, count));
+    layers[i].values_PKH.narrow(0, 0, count).copy_(other.layers[i].values_PKH.narrow(0, 0, count));
+  }
+  length = count;
+}
+
 Tensor Transformer::AttendTo(size_t layer, std::span<const Continuation> items,
                              const Tensor& qkv_TE) const {
   std::vector<CachedItem> cached;

@@ -32,6 +32,9 @@ struct KvCache {
   std::vector<KvLayer> layers;
   int64_t length = 0;
   int64_t capacity = 0;
+
+  // Of an empty cache with room for them: the first `count` tokens of another of the same model.
+  void TakeFirst(int64_t count, const KvCache& other);
 };
 // Tokens that continue an item.
 struct Continuation {

@@ -1,16 +1,13 @@
-#include <absl/cleanup/cleanup.h>
-
-#include <algorithm>
 #include <cstdio>
-#include <cstdlib>
-#include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "common/files.h"
+#include "worker/tool/answer.h"
 #include "worker/tool/open_model.h"
-#include "worker/tool/stop_strings.h"
+#include "worker/tool/prompt.h"
 #include "worker/tool/tools.h"
 
 namespace trainyard::worker {
@@ -20,87 +17,6 @@ using nlohmann::ordered_json;
 
 constexpr int64_t kPromptFileMax = int64_t{64} << 20;
 constexpr size_t kPromptsMax = 100'000;
-
-void Print(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
-}
-
-SampleOptions SampleOptionsOf(const SamplingWords& words, const OpenedModel& model) {
-  return {.max_new_tokens = words.max_new_tokens,
-          .temperature = words.temperature,
-          .top_k = words.top_k,
-          .top_p = words.top_p,
-          .min_p = words.min_p,
-          .repetition_penalty = words.repetition_penalty,
-          .seed = static_cast<uint64_t>(words.seed),
-          .stop_ids = model.end_ids};
-}
-
-bool Ends(const OpenedModel& model, int32_t id) {
-  return std::find(model.end_ids.begin(), model.end_ids.end(), id) != model.end_ids.end();
-}
-
-// What the model writes after the tokens of one prompt; `show` sees it piece by piece.
-StatusOr<std::string> Write(const OpenedModel& model, const std::vector<int32_t>& prompt,
-                            const SamplingWords& words,
-                            const std::function<void(std::string_view)>& show) {
-  DecodeStream stream = model.tokenizer.StartDecoding(/*skip_special_tokens=*/true);
-  StopStrings stops(words.stop);
-  std::string written;
-  const auto tell = [&](const std::string& text) {
-    written += text;
-    show(text);
-  };
-  Status decoded = OkStatus();
-  RETURN_IF_ERROR(model.engine->Sample({&prompt, 1}, SampleOptionsOf(words, model),
-                                       [&](const SampledToken& token) {
-                                         if (Ends(model, token.id)) return false;
-                                         const auto text = stream.Step(token.id);
-                                         decoded = text.status();
-                                         if (text.ok()) tell(stops.Feed(*text));
-                                         return decoded.ok() && !stops.stopped();
-                                       }));
-  RETURN_IF_ERROR(decoded);
-  if (stops.stopped()) return written;
-  ASSIGN_OR_RETURN(const std::string rest, stream.Finish());
-  tell(stops.Feed(rest));
-  tell(stops.Finish());
-  return written;
-}
-
-// As transformers does: only what the tokenizer's own template adds.
-StatusOr<std::vector<int32_t>> TokensOfText(const OpenedModel& model, const std::string& text) {
-  ASSIGN_OR_RETURN(std::vector<int32_t> ids,
-                   model.tokenizer.Encode(text, {.add_special_tokens = true}));
-  const int32_t bos = model.engine->config().bos_id;
-  if (ids.empty() && bos >= 0) ids.push_back(bos);
-  return ids;
-}
-
-StatusOr<std::vector<int32_t>> TokensOfChat(const OpenedModel& model, const ordered_json& messages,
-                                            absl::Time now) {
-  if (!model.chat_template.has_value()) {
-    return FailedPrecondition(
-        "this model has no chat template; give --prompt instead of --chat, or a model that was "
-        "trained on conversations");
-  }
-  const std::string text = messages.dump();
-  ASSIGN_OR_RETURN(const std::string rendered,
-                   model.chat_template->Render({.messages = text,
-                                                .variables = model.template_variables,
-                                                .add_generation_prompt = true,
-                                                .now = now}));
-  return model.tokenizer.Encode(rendered, {.parse_special_tokens = true});
-}
-
-ordered_json Message(const char* role, const std::string& content) {
-  return {{"role", role}, {"content", content}};
-}
-
-ordered_json Conversation(const std::string& system) {
-  return system.empty() ? ordered_json::array() : ordered_json::array({Message("system", system)});
-}
 
 // The lines of a file: texts, or of a .jsonl file objects with "prompt" or "messages".
 struct PromptLine {
@@ -139,7 +55,59 @@ StatusOr<std::vector<PromptLine>> ReadPrompts(const std::filesystem::path& path)
   return prompts;
 }
 
-// Many prompts: continued together, one JSON line for each in their order.
+// The answers to a file's prompts, which are continued together: one JSON line for each, in the
+// prompts' order, as soon as it and those before it have ended.
+class FileAnswers {
+ public:
+  FileAnswers(const OpenedModel& model, const std::vector<std::string>& stop,
+              const std::vector<PromptLine>& lines)
+      : model_(model), stop_(stop), lines_(lines), answers_(lines.size()), done_(lines.size()) {}
+
+  // False when the answer to its prompt ends with this token.
+  StatusOr<bool> Take(const SampledToken& token) {
+    std::optional<Answer>& answer = answers_[token.prompt];
+    if (!answer.has_value()) answer.emplace(model_, stop_);
+    ASSIGN_OR_RETURN(const bool goes_on, answer->Take(token.id));
+    if (!goes_on || token.is_last) {
+      RETURN_IF_ERROR(answer->Finish());
+      End(token.prompt, answer->text(), answer->tokens());
+      answer.reset();
+    }
+    return goes_on;
+  }
+
+  // Prompts that filled the model's last place have no answer.
+  void Finish() {
+    for (size_t i = shown_; i < lines_.size(); ++i)
+      if (!done_[i].has_value()) End(i, "", 0);
+  }
+
+ private:
+  void End(size_t prompt, const std::string& completion, int64_t tokens) {
+    const PromptLine& from = lines_[prompt];
+    ordered_json line;
+    if (from.messages.is_null()) {
+      line["prompt"] = from.text;
+    } else {
+      line["messages"] = from.messages;
+    }
+    line["completion"] = completion;
+    line["tokens"] = tokens;
+    done_[prompt] = line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+    for (; shown_ < done_.size() && done_[shown_].has_value(); ++shown_) {
+      Print(*done_[shown_]);
+      done_[shown_]->clear();
+    }
+  }
+
+  const OpenedModel& model_;
+  const std::vector<std::string>& stop_;
+  const std::vector<PromptLine>& lines_;
+  std::vector<std::optional<Answer>> answers_;    // those that are being written
+  std::vector<std::optional<std::string>> done_;  // lines; empty once shown
+  size_t shown_ = 0;                              // all before it are
+};
+
 Status GenerateFile(const OpenedModel& model, const GenerateOptions& options) {
   ASSIGN_OR_RETURN(const std::vector<PromptLine> lines, ReadPrompts(options.prompts));
   std::vector<std::vector<int32_t>> prompts;
@@ -150,30 +118,26 @@ Status GenerateFile(const OpenedModel& model, const GenerateOptions& options) {
                          : TokensOfChat(model, line.messages, options.sampling.now));
     prompts.push_back(std::move(ids));
   }
-  std::vector<std::vector<int32_t>> answers(prompts.size());
+  FileAnswers answers(model, options.sampling.stop, lines);
+  Status taken = OkStatus();
   RETURN_IF_ERROR(model.engine->Sample(prompts, SampleOptionsOf(options.sampling, model),
                                        [&](const SampledToken& token) {
-                                         if (Ends(model, token.id)) return false;
-                                         answers[token.prompt].push_back(token.id);
-                                         return true;
+                                         if (!taken.ok()) return false;
+                                         const StatusOr<bool> goes_on = answers.Take(token);
+                                         taken = goes_on.status();
+                                         return goes_on.ok() && *goes_on;
                                        }));
-  for (size_t i = 0; i < answers.size(); ++i) {
-    ASSIGN_OR_RETURN(const std::string text,
-                     model.tokenizer.Decode(answers[i], /*skip_special_tokens=*/true));
-    StopStrings stops(options.sampling.stop);
-    std::string shown = stops.Feed(text);
-    if (!stops.stopped()) shown += stops.Finish();
-    ordered_json line;
-    if (lines[i].messages.is_null()) {
-      line["prompt"] = lines[i].text;
-    } else {
-      line["messages"] = lines[i].messages;
-    }
-    line["completion"] = shown;
-    line["tokens"] = answers[i].size();
-    Print(line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n");
-  }
+  RETURN_IF_ERROR(taken);
+  answers.Finish();
   return OkStatus();
+}
+
+StatusOr<std::vector<int32_t>> PromptOf(const OpenedModel& model, const GenerateOptions& options) {
+  if (options.chat.empty()) return TokensOfText(model, options.prompt);
+  ASSIGN_OR_RETURN(ordered_json messages, Conversation(options.system));
+  ASSIGN_OR_RETURN(ordered_json message, Message("user", options.chat));
+  messages.push_back(std::move(message));
+  return TokensOfChat(model, messages, options.sampling.now);
 }
 
 }  // namespace
@@ -184,55 +148,14 @@ std::filesystem::path TokenizerFile(const std::filesystem::path& path) {
 }
 
 Status Generate(const GenerateOptions& options) {
-  ASSIGN_OR_RETURN(const OpenedModel model, OpenModel(options.model, options.sampling.threads));
+  ASSIGN_OR_RETURN(const OpenedModel model, OpenModel(options.model, options.open));
   if (!options.prompts.empty()) return GenerateFile(model, options);
-  std::vector<int32_t> prompt;
-  if (options.chat.empty()) {
-    ASSIGN_OR_RETURN(prompt, TokensOfText(model, options.prompt));
-    Print(options.prompt);
-  } else {
-    ordered_json messages = Conversation(options.system);
-    messages.push_back(Message("user", options.chat));
-    ASSIGN_OR_RETURN(prompt, TokensOfChat(model, messages, options.sampling.now));
-  }
-  RETURN_IF_ERROR(Write(model, prompt, options.sampling, Print).status());
+  ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, PromptOf(model, options));
+  Print(options.prompt);
+  Answer answer(model, options.sampling.stop, Print);
+  RETURN_IF_ERROR(Continue(model, prompt, options.sampling, answer));
   Print("\n");
   return OkStatus();
-}
-
-Status Chat(const ChatOptions& options) {
-  ASSIGN_OR_RETURN(const OpenedModel model, OpenModel(options.model, options.sampling.threads));
-  ordered_json messages = Conversation(options.system);
-  std::fprintf(stderr, "Chat with %s: a line is a message; /reset forgets, /quit or Ctrl-D ends.\n",
-               options.model.string().c_str());
-  char* line = nullptr;
-  size_t capacity = 0;
-  const absl::Cleanup free_line = [&line] { std::free(line); };
-  while (true) {
-    std::fputs("> ", stderr);
-    const ssize_t size = ::getline(&line, &capacity, stdin);
-    if (size < 0) return OkStatus();
-    std::string said(line, static_cast<size_t>(size));
-    while (!said.empty() && (said.back() == '\n' || said.back() == '\r')) said.pop_back();
-    if (said.empty()) continue;
-    if (said == "/quit") return OkStatus();
-    if (said == "/reset") {
-      messages = Conversation(options.system);
-      continue;
-    }
-    messages.push_back(Message("user", said));
-    ASSIGN_OR_RETURN(const std::vector<int32_t> prompt,
-                     TokensOfChat(model, messages, options.sampling.now));
-    StatusOr<std::string> answer = Write(model, prompt, options.sampling, Print);
-    if (absl::IsInvalidArgument(answer.status())) {  // too long, and whatever else a line can do
-      std::fprintf(stderr, "%s\n", MessageOf(answer.status()).c_str());
-      messages.erase(messages.size() - 1);
-      continue;
-    }
-    if (!answer.ok()) return answer.status();
-    Print("\n");
-    messages.push_back(Message("assistant", *answer));
-  }
 }
 
 }  // namespace trainyard::worker

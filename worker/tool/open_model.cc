@@ -14,11 +14,16 @@ namespace {
 
 using nlohmann::json;
 
-StatusOr<std::unique_ptr<Engine>> OpenEngine(const ModelSource& source, int threads) {
+StatusOr<std::unique_ptr<Engine>> OpenEngine(const ModelSource& source,
+                                             const OpenOptions& options) {
   StatusOr<ModelConfig> config = ModelConfigFromJson(json(source.config()));
   if (!config.ok()) return Annotate(config.status(), source.path().string());
-  ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine,
-                   Engine::Create(*config, {.threads = threads, .learns = false}));
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<Engine> engine,
+      Engine::Create(*config, {.precision = options.precision == "bf16" ? Precision::kBfloat16
+                                                                        : Precision::kFloat32,
+                               .threads = options.threads,
+                               .learns = false}));
   ASSIGN_OR_RETURN(const auto parameters, engine->Parameters());
   RETURN_IF_ERROR(ReadWeights(source.path(), parameters));
   RETURN_IF_ERROR(engine->WeightsChanged());
@@ -66,7 +71,7 @@ std::vector<int32_t> EndIds(const ModelConfig& config, const std::vector<SmallFi
 
 }  // namespace
 
-StatusOr<OpenedModel> OpenModel(const std::filesystem::path& ref, int threads) {
+StatusOr<OpenedModel> OpenModel(const std::filesystem::path& ref, const OpenOptions& options) {
   ASSIGN_OR_RETURN(const ModelSource source, ModelSource::Open(ref));
   ASSIGN_OR_RETURN(const std::vector<SmallFile> files, ReadModelText(source));
   const std::string* tokenizer_json = FindFile(files, "tokenizer.json");
@@ -76,7 +81,7 @@ StatusOr<OpenedModel> OpenModel(const std::filesystem::path& ref, int threads) {
   }
   StatusOr<Tokenizer> tokenizer = Tokenizer::Load(*tokenizer_json);
   if (!tokenizer.ok()) return Annotate(tokenizer.status(), (ref / "tokenizer.json").string());
-  ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, OpenEngine(source, threads));
+  ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, OpenEngine(source, options));
   RETURN_IF_ERROR(CheckVocabulary(files, engine->config().vocab_size));
   StatusOr<std::optional<ChatTemplate>> chat_template = OpenTemplate(files);
   if (!chat_template.ok()) return Annotate(chat_template.status(), ref.string());

@@ -12,6 +12,7 @@
 #include "worker/engine/engine.h"
 #include "worker/text/chat_template.h"
 #include "worker/text/tokenizer.h"
+#include "worker/tool/tools.h"
 
 namespace trainyard::worker {
 
@@ -23,9 +24,9 @@ struct OpenedModel {
   std::vector<int32_t> end_ids;    // any of them ends an answer
 };
 
-// `ref`: a Hugging Face folder or a .gguf file; float32 weights. Errors of ModelSource, of the
+// `ref`: a Hugging Face folder or a .gguf file. Errors of ModelSource, of the
 // tokenizer and of the template, naming the file; InvalidArgument when the tokenizer has ids beyond
 // the embedding's rows.
-StatusOr<OpenedModel> OpenModel(const std::filesystem::path& ref, int threads);
+StatusOr<OpenedModel> OpenModel(const std::filesystem::path& ref, const OpenOptions& options);
 
 }  // namespace trainyard::worker

@@ -67,7 +67,7 @@ nlohmann::ordered_json Answer(const Line& line, const std::vector<LogLikelihood>
 }  // namespace
 
 Status ScoreTool(const ScoreToolOptions& options) {
-  ASSIGN_OR_RETURN(const OpenedModel model, OpenModel(options.model, options.threads));
+  ASSIGN_OR_RETURN(const OpenedModel model, OpenModel(options.model, options.open));
   const ModelConfig& config = model.engine->config();
   const int32_t prefix = config.bos_id >= 0 ? config.bos_id : config.eos_id;
   if (prefix < 0)

@@ -18,6 +18,12 @@ namespace trainyard::worker {
 // A model folder's tokenizer.json, or the file itself.
 std::filesystem::path TokenizerFile(const std::filesystem::path& path);
 
+// How a model is opened that only answers.
+struct OpenOptions {
+  int threads = 1;
+  std::string precision = "fp32";  // of the weights; bf16: half the memory, and faster
+};
+
 struct SamplingWords {
   int64_t max_new_tokens = 128;
   double temperature = 1.0;  // 0: the likeliest token each time
@@ -27,7 +33,6 @@ struct SamplingWords {
   double repetition_penalty = 1;
   std::vector<std::string> stop;  // texts that end an answer and are not shown
   int64_t seed = 42;
-  int threads = 1;
   absl::Time now;  // what a template that asks for the date is told
 };
 
@@ -37,30 +42,32 @@ struct GenerateOptions {
   std::string chat;               // instead: a user's message, put into the model's chat template
   std::string system;             // the message before it; empty: the template's own
   std::filesystem::path prompts;  // instead: a file of prompts, one a line
+  OpenOptions open;
   SamplingWords sampling;
 };
 // Writes the prompt and what the model makes of it, as it comes; of --chat only the answer. Of a
-// file one JSON object a line, in its order, once all are written: {"prompt" or "messages",
+// file one JSON object a line, in its order, each as soon as it has ended: {"prompt" or "messages",
 // "completion", "tokens"}.
 Status Generate(const GenerateOptions& options);
 
 struct ChatOptions {
   std::filesystem::path model;
   std::string system;
+  OpenOptions open;
   SamplingWords sampling;
 };
 // A conversation over stdin and stdout, a line a message, until the input ends.
 Status Chat(const ChatOptions& options);
 
-// Says what is missing or does not fit in a model, and what to do about it (doctor.h); the number of
-// problems. Errors when it cannot be opened at all.
+// Says what is missing or does not fit in a model, and what to do about it (doctor.h); the number
+// of problems. Errors when it cannot be opened at all.
 StatusOr<int> ExamineModel(const std::filesystem::path& ref);
 
 struct ScoreToolOptions {
   std::filesystem::path model;  // a Hugging Face folder or a .gguf file
   std::filesystem::path texts;  // .jsonl
   int64_t max_length = 0;       // tokens read at once; 0: the model's places, at most 2048
-  int threads = 1;
+  OpenOptions open;
 };
 // For each line {"context", "continuation"} one JSON line {"loglikelihood", "tokens", "is_greedy"};
 // for each line {"text"} {"loglikelihood", "tokens", "words", "bytes"}, by rolling windows
