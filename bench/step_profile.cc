@@ -14,7 +14,7 @@
 #include <map>
 #include <numeric>
 
-#include "worker/model/rope_config.h"
+#include "common/model/rope_config.h"
 #include "worker/ops/activation.h"
 #include "worker/ops/attention.h"
 #include "worker/ops/embedding.h"

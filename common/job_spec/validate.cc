@@ -4,9 +4,9 @@
 
 #include "common/job_spec/fields.h"
 #include "common/job_spec/json.h"
-#include "common/job_spec/model_families.h"
 #include "common/job_spec/presets.h"
 #include "common/job_spec/reader.h"
+#include "common/model/family.h"
 
 namespace trainyard {
 namespace {
@@ -79,11 +79,11 @@ void CheckModel(const JobSpec& spec, Problems* problems) {
     const auto type = model.config.find("model_type");
     if (type == model.config.end()) {
       problems->Add("model.config.model_type",
-                    InvalidArgument("must be given: one of {}", ModelFamilyNames()));
-    } else if (FindModelFamily(type->second) == nullptr) {
+                    InvalidArgument("must be given: one of {}", FamilyNames()));
+    } else if (!FindFamily(type->second).ok()) {
       problems->Add("model.config.model_type",
                     WithReason(Unimplemented("{} is not built yet; built now: {}", type->second,
-                                             ModelFamilyNames()),
+                                             FamilyNames()),
                                "MODEL_NOT_BUILT"));
     }
   }
@@ -108,14 +108,15 @@ void CheckObjective(const JobSpec& spec, Problems* problems) {
                   InvalidArgument("is for objective masked; this one is {}", spec.objective));
   const auto shape = ShapeOf(spec.model);
   const auto type = shape.find("model_type");
-  const ModelFamily* family = type == shape.end() ? nullptr : FindModelFamily(type->second);
-  if (family == nullptr || family->sees_both_ways == masked) return;
+  if (type == shape.end()) return;
+  const StatusOr<const Family*> family = FindFamily(type->second);
+  if (!family.ok() || (*family)->causal != masked) return;
   problems->Add("objective",
                 InvalidArgument("{} is not for a model of type {}, where a token sees {}: give "
                                 "objective: {}, or a model of type {}",
-                                spec.objective, family->model_type,
+                                spec.objective, (*family)->model_type,
                                 masked ? "only what is before it" : "what it is to predict",
-                                masked ? "causal" : "masked", ModelFamilyNames(masked)));
+                                masked ? "causal" : "masked", FamilyNames(/*causal=*/!masked)));
 }
 
 // A row must fit into the positions that the shape has.

@@ -1,10 +1,28 @@
 #include "common/plan/arithmetic.h"
 
+#include "common/model/layout.h"
+
 namespace trainyard::plan {
+namespace {
+
+// The parameters that multiply each token: all but embeddings that are only looked up.
+int64_t MultiplyingParameters(const ModelConfig& model) {
+  const NameMap& names = NamesOf(model);
+  int64_t count = 0;
+  for (const ParameterSpec& spec : ParameterLayout(model)) {
+    const bool looked_up = (spec.name == names.token_embedding && !model.tie_embeddings) ||
+                           spec.name == names.position_embedding ||
+                           spec.name == names.type_embedding;
+    if (!looked_up) count += spec.count;
+  }
+  return count;
+}
+
+}  // namespace
 
 Arithmetic ArithmeticOf(const RankShape& shape) {
   const StepShape& step = shape.step;
-  const ModelShape& model = step.model;
+  const ModelConfig& model = step.model;
   Arithmetic a;
   a.parameters = model.parameter_count();
   a.rows_per_rank = shape.rows_per_rank;
@@ -13,8 +31,8 @@ Arithmetic ArithmeticOf(const RankShape& shape) {
   a.tokens_per_step = shape.ranks * shape.rows_per_rank * step.length;
   a.steps = shape.steps;
   a.tokens = a.steps * a.tokens_per_step;
-  const auto multiplying = static_cast<double>(model.multiplying_parameters());
-  const auto attention = static_cast<double>(model.layers * model.attention_width() * step.length);
+  const auto multiplying = static_cast<double>(MultiplyingParameters(model));
+  const auto attention = static_cast<double>(model.layers * model.query_width() * step.length);
   const auto head = static_cast<double>(model.vocab_size * model.hidden_size);
   a.operations_per_token = 6 * multiplying + 6 * attention;
   if (step.recompute == Recompute::kBlock) {

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-#include "common/job_spec/json.h"
-#include "common/plan/model_shape.h"
+#include "common/job_spec/fresh_model.h"
 
 namespace trainyard::plan {
 namespace {
@@ -35,7 +34,14 @@ StatusOr<RankShape> RankShapeOf(const JobSpec& spec, int64_t vocab_size, bool bf
                          spec.model.config.empty() ? " without model.config" : "");
   }
   RankShape shape;
-  ASSIGN_OR_RETURN(shape.step.model, ModelShapeFromConfig(ModelConfigJson(spec), vocab_size));
+  // Special tokens cost nothing, and are the tokenizer's.
+  ASSIGN_OR_RETURN(shape.step.model, FreshModelConfig(spec, vocab_size,
+                                                      {{"bos_token_id", nullptr},
+                                                       {"eos_token_id", nullptr},
+                                                       {"pad_token_id", nullptr}}));
+  if (shape.step.model.logit_softcap != 0) {
+    return Unimplemented("no plan for models that cap their logits");
+  }
   shape.step.bfloat16 = bfloat16;
   shape.step.recompute = RecomputeFromName(spec.train.recompute);
   shape.step.rows = spec.train.micro_batch_size;
@@ -72,10 +78,10 @@ MemoryPlan PlanMemory(const RankShape& shape) {
   hold(Part::kMoments, "first, float32", 4 * parameters);
   hold(Part::kMoments, "second, float32", 4 * parameters);
   if (step.bfloat16) hold(Part::kWeights, "bfloat16", 2 * parameters);
-  if (!step.model.family.learned_positions) {
+  if (step.model.family().position == PositionKind::kRope) {
     const int64_t table =
         std::min(step.model.max_positions, kRopeRowsMax) * step.model.head_width / 2 * 4;
-    for (int i = 0; i < (step.model.family.local_rope ? 4 : 2); ++i) {
+    for (int i = 0; i < (step.model.has_local_rope() ? 4 : 2); ++i) {
       hold(Part::kWeights, "rope table", table);
     }
   }

@@ -29,7 +29,11 @@ struct BlockSaved {
 class Replay {
  public:
   Replay(const StepShape& step, Meter& meter)
-      : step_(step), model_(step.model), meter_(meter), tokens_(step.tokens()) {}
+      : step_(step),
+        model_(step.model),
+        family_(model_.family()),
+        meter_(meter),
+        tokens_(step.tokens()) {}
 
   void ForwardBackward() {
     const Held targets = meter_.Take(kData, "targets", tokens_ * kId);
@@ -45,9 +49,8 @@ class Replay {
     Head(/*backward=*/true);
     const Held dseen = HeadTransformBackward();
 
-    Held dx = model_.family.masked_head
-                  ? Held()
-                  : Between("gradient of the residual stream", model_.hidden_size);
+    Held dx =
+        masked_head() ? Held() : Between("gradient of the residual stream", model_.hidden_size);
     while (!blocks.empty()) {
       dx = BlockBackward(blocks.back());
       blocks.pop_back();
@@ -92,7 +95,7 @@ class Replay {
     if (step_.bfloat16) Scratch("products", ProductScratchBytes(m, n, k, step_.threads));
   }
   void GradientScratch(int64_t outputs, int64_t inputs) {
-    const int64_t n = model_.family.in_out_weights ? outputs : inputs;
+    const int64_t n = family_.names.linear_is_in_out ? outputs : inputs;
     if (step_.bfloat16) {
       Scratch("products", GradientProductScratchBytes(n, tokens_, step_.threads));
     }
@@ -102,14 +105,15 @@ class Replay {
                                                step_.threads, backward));
   }
   Held NormStats() {
-    const int64_t of_token = model_.family.layer_norm ? 2 : 1;
+    const int64_t of_token = family_.norm == NormKind::kLayer ? 2 : 1;
     return meter_.Take(kActivations, "norm statistics", tokens_ * of_token * kFloat);
   }
   Held HeadStats(int64_t heads) {
     return meter_.Take(kActivations, "norm statistics", tokens_ * heads * kFloat);
   }
-  bool norms_before() const { return model_.family.norm_place != NormPlace::kAfter; }
-  bool norms_after() const { return model_.family.norm_place != NormPlace::kBefore; }
+  bool masked_head() const { return family_.head == HeadKind::kMasked; }
+  bool norms_before() const { return family_.norm_place != NormPlace::kAfter; }
+  bool norms_after() const { return family_.norm_place != NormPlace::kBefore; }
   // Returns the gradient of the inputs.
   Held LinearBackward(int64_t inputs, int64_t outputs) {
     GradientScratch(outputs, inputs);
@@ -124,9 +128,9 @@ class Replay {
     const auto rope = [&] {
       return meter_.Take(kActivations, "rope", tokens_ * model_.head_width * kFloat);
     };
-    if (!model_.family.learned_positions) places.rope = rope();
-    if (model_.family.local_rope) places.local_rope = rope();
-    if (model_.family.masked_head) {
+    if (family_.position == PositionKind::kRope) places.rope = rope();
+    if (model_.has_local_rope()) places.local_rope = rope();
+    if (masked_head()) {
       places.embedded = Kept("embeddings", model_.hidden_size);
       places.stats = NormStats();
     }
@@ -135,7 +139,7 @@ class Replay {
 
   FinalNorm FinalNormForward() {
     FinalNorm made;
-    if (model_.family.masked_head) return made;
+    if (masked_head()) return made;
     made.stats = NormStats();
     made.hidden = Kept("final norm", model_.hidden_size);
     return made;
@@ -143,7 +147,7 @@ class Replay {
 
   HeadSaved HeadTransform() {
     HeadSaved made;
-    if (!model_.family.masked_head) return made;
+    if (!masked_head()) return made;
     made.dense = Kept("head's layer", model_.hidden_size);
     ProductScratch(tokens_, model_.hidden_size, model_.hidden_size);
     made.activated = Kept("head's layer", model_.hidden_size);
@@ -153,7 +157,7 @@ class Replay {
   }
 
   Held HeadTransformBackward() {
-    if (!model_.family.masked_head) return nullptr;
+    if (!masked_head()) return nullptr;
     const Held dactivated = Between("gradient in the head", model_.hidden_size);
     const Held ddense = Between("gradient in the head", model_.hidden_size);
     return LinearBackward(model_.hidden_size, model_.hidden_size);
@@ -204,12 +208,12 @@ class Replay {
     Enter(std::move(x), saved.attention_half);
     saved.qkv = Kept("queries, keys, values", model_.qkv_width());
     ProductScratch(tokens_, model_.qkv_width(), model_.hidden_size);
-    if (model_.family.query_key_norm) NormQueriesAndKeys(saved);
-    saved.attention_out = Kept("attention output", model_.attention_width());
+    if (family_.query_key_norm) NormQueriesAndKeys(saved);
+    saved.attention_out = Kept("attention output", model_.query_width());
     saved.logsumexp =
         meter_.Take(kActivations, "attention log-sum-exp", model_.heads * tokens_ * kFloat);
     AttentionScratch(/*backward=*/false);
-    Held h = Leave(saved.attention_half, model_.attention_width(), "residual stream");
+    Held h = Leave(saved.attention_half, model_.query_width(), "residual stream");
     Enter(std::move(h), saved.mlp_half);
     saved.mlp_in = Kept("MLP input", model_.mlp_in_width());
     ProductScratch(tokens_, model_.mlp_in_width(), model_.hidden_size);
@@ -248,11 +252,11 @@ class Replay {
     const Held dresult = LeaveBackward();
     Held dqkv;
     {
-      const Held dattention = LinearBackward(model_.attention_width(), model_.hidden_size);
+      const Held dattention = LinearBackward(model_.query_width(), model_.hidden_size);
       dqkv = Between("gradient in attention", model_.qkv_width());
       AttentionScratch(/*backward=*/true);
     }
-    if (model_.family.query_key_norm) {
+    if (family_.query_key_norm) {
       for (const int64_t heads : {model_.heads, model_.kv_heads}) {
         Scratch("norms of heads", 2 * tokens_ * heads * model_.head_width * step_.real());
       }
@@ -295,7 +299,7 @@ class Replay {
     const Held logits = meter_.Take(kHead, "logits", chunk * vocab * kFloat);
     ProductScratch(chunk, vocab, width);
     if (!backward) return;
-    if (model_.family.masked_head) Scratch("gradient of the bias", vocab * kFloat);
+    if (masked_head()) Scratch("gradient of the bias", vocab * kFloat);
     if (step_.bfloat16) {
       Scratch("products", GradientProductScratchBytes(width, chunk, step_.threads));
     }
@@ -304,7 +308,8 @@ class Replay {
   }
 
   const StepShape& step_;
-  const ModelShape& model_;
+  const ModelConfig& model_;
+  const Family& family_;
   Meter& meter_;
   const int64_t tokens_;
 };
@@ -319,7 +324,7 @@ void ReplayForward(const StepShape& step, Meter& meter) { Replay(step, meter).Fo
 
 void ReplayUpdate(const StepShape& step, Meter& meter) {
   if (!step.muon) return;
-  const ModelShape& m = step.model;
+  const ModelConfig& m = step.model;
   // worker/optim/muon.cc: each thread has one matrix in hand, with its copies and, of the shorter
   // side, squares.
   const auto matrix = [](int64_t rows, int64_t columns) {
@@ -327,7 +332,7 @@ void ReplayUpdate(const StepShape& step, Meter& meter) {
     return 14 * r * c + 22 * r * r;
   };
   const int64_t largest =
-      std::max({matrix(m.attention_width(), m.hidden_size), matrix(m.mlp_width, m.hidden_size)});
+      std::max({matrix(m.query_width(), m.hidden_size), matrix(m.mlp_width, m.hidden_size)});
   meter.Take(kOptimiser, "Muon", step.threads * largest);
 }
 

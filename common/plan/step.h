@@ -5,14 +5,14 @@
 
 #include <cstdint>
 
+#include "common/model/config.h"
 #include "common/plan/meter.h"
-#include "common/plan/model_shape.h"
 #include "common/plan/recompute.h"
 
 namespace trainyard::plan {
 
 struct StepShape {
-  ModelShape model;
+  ModelConfig model;
   bool bfloat16 = false;
   Recompute recompute = Recompute::kNone;
   int64_t rows = 1;    // of a micro-batch

@@ -14,10 +14,10 @@
 #include <vector>
 
 #include "common/files.h"
+#include "common/model/layout.h"
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/checkpoint/model_source.h"
 #include "worker/engine/engine.h"
-#include "worker/model/layout.h"
 #include "worker/model/transformer.h"
 
 namespace trainyard::worker {

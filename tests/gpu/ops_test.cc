@@ -2,9 +2,9 @@
 // worker/ops hold to autograd.
 #include <gtest/gtest.h>
 
+#include "common/model/rope_config.h"
 #include "tests/gpu/gpu.h"
 #include "tests/worker/support/autograd.h"
-#include "worker/model/rope_config.h"
 #include "worker/ops/activation.h"
 #include "worker/ops/attention.h"
 #include "worker/ops/embedding.h"

@@ -15,23 +15,20 @@ struct FamilyRow {
   std::vector<std::string_view> buffers;  // ends of names
   std::vector<std::string_view> unused;   // beginnings of names
   std::vector<std::pair<std::string_view, std::string_view>> tied;  // a copy, what it repeats
-  bool ties_by_default = true;
 };
 
-FamilyRow DecoderRow(std::vector<std::string_view> model_types, bool ties_by_default) {
+FamilyRow DecoderRow(std::vector<std::string_view> model_types) {
   return {.model_types = std::move(model_types),
           .prefix = "model.",
           .roots = {"embed_tokens.", "layers.", "norm."},
           .buffers = {".rotary_emb.inv_freq"},
           .unused = {},
-          .tied = {{"lm_head.weight", "model.embed_tokens.weight"}},
-          .ties_by_default = ties_by_default};
+          .tied = {{"lm_head.weight", "model.embed_tokens.weight"}}};
 }
 
-const std::vector<FamilyRow>& Families() {
+const std::vector<FamilyRow>& Rows() {
   static const std::vector<FamilyRow> kRows = {
-      DecoderRow({"llama", "mistral", "qwen2", "qwen3"}, /*ties_by_default=*/false),
-      DecoderRow({"gemma2", "gemma3_text"}, /*ties_by_default=*/true),
+      DecoderRow({"llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text"}),
       {.model_types = {"gpt2"},
        .prefix = "transformer.",
        .roots = {"wte.", "wpe.", "h.", "ln_f."},
@@ -63,7 +60,7 @@ const std::vector<FamilyRow>& Families() {
 }
 
 const FamilyRow* RowOf(std::string_view model_type) {
-  for (const FamilyRow& row : Families())
+  for (const FamilyRow& row : Rows())
     if (std::find(row.model_types.begin(), row.model_types.end(), model_type) !=
         row.model_types.end())
       return &row;
@@ -95,11 +92,6 @@ CanonicalName CanonicalTensorName(std::string_view model_type, std::string_view 
     canonical.tied_to = original;
   }
   return canonical;
-}
-
-bool TiesByDefault(std::string_view model_type) {
-  const FamilyRow* row = RowOf(model_type);
-  return row != nullptr && row->ties_by_default;
 }
 
 }  // namespace trainyard::worker

@@ -27,7 +27,4 @@ struct CanonicalName {
 // LayerNorm's old "gamma" and "beta" are accepted. A model_type that has no row keeps its names.
 CanonicalName CanonicalTensorName(std::string_view model_type, std::string_view name);
 
-// Whether a config.json of that family that does not say tie_word_embeddings means true.
-bool TiesByDefault(std::string_view model_type);
-
 }  // namespace trainyard::worker

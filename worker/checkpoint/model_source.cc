@@ -5,6 +5,7 @@
 #include <set>
 
 #include "common/files.h"
+#include "common/model/family.h"
 #include "common/require.h"
 #include "worker/checkpoint/family_names.h"
 #include "worker/checkpoint/float_formats.h"
@@ -31,8 +32,9 @@ StatusOr<Json> ReadConfig(const std::filesystem::path& folder) {
 
 bool Ties(const Json& config, const std::string& model_type) {
   const auto ties = config.find("tie_word_embeddings");
-  if (ties == config.end() || !ties->is_boolean()) return TiesByDefault(model_type);
-  return ties->get<bool>();
+  if (ties != config.end() && ties->is_boolean()) return ties->get<bool>();
+  const StatusOr<const Family*> family = FindFamily(model_type);
+  return family.ok() && (*family)->defaults.tie_embeddings;
 }
 
 // In a value that is not finite the exponent's bits are all ones: adding one at their low end

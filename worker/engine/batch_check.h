@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/model/config.h"
 #include "common/status.h"
 #include "worker/data/batch.h"
-#include "worker/model/config.h"
 
 namespace trainyard::worker {
 

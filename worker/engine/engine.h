@@ -14,13 +14,13 @@
 #include <string>
 #include <vector>
 
+#include "common/model/config.h"
 #include "common/plan/recompute.h"
 #include "common/status.h"
 #include "worker/checkpoint/parameter_view.h"
 #include "worker/data/batch.h"
 #include "worker/engine/device.h"
 #include "worker/engine/prefix_cache.h"
-#include "worker/model/config.h"
 #include "worker/objective/token_objective.h"
 #include "worker/parallel/collective.h"
 

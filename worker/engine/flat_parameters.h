@@ -6,10 +6,10 @@
 #include <span>
 #include <vector>
 
+#include "common/model/config.h"
+#include "common/model/layout.h"
 #include "worker/checkpoint/parameter_view.h"
 #include "worker/engine/engine.h"
-#include "worker/model/config.h"
-#include "worker/model/layout.h"
 #include "worker/ops/tensor.h"
 #include "worker/optim/adamw.h"
 

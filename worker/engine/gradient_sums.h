@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "common/clock.h"
+#include "common/model/layout.h"
 #include "common/thread.h"
-#include "worker/model/layout.h"
 #include "worker/parallel/collective.h"
 
 namespace trainyard::worker {

@@ -2,8 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include "common/job_spec/fresh_model.h"
 #include "common/job_spec/json.h"
-#include "common/job_spec/model_families.h"
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/loop/precision.h"
 
@@ -30,13 +30,12 @@ StatusOr<ModelConfig> GivenModel(const JobSpec& spec, const StartingModel& model
         "model.from: the tokenizer has {} tokens, the model's embedding {} rows: they are not of "
         "one model",
         vocab_size, config->vocab_size));
-  const ModelFamily* family = FindModelFamily(config->model_type);
   const bool masked = spec.objective == "masked";
-  if (family != nullptr && family->sees_both_ways != masked)
+  if (config->family().causal == masked)
     return WithField(InvalidArgument("objective: {} is not for a model of type {}: give objective: "
                                      "{}, or a model of type {}",
                                      spec.objective, config->model_type,
-                                     masked ? "causal" : "masked", ModelFamilyNames(masked)),
+                                     masked ? "causal" : "masked", FamilyNames(/*causal=*/!masked)),
                      "objective");
   if (!config->has_head)
     return refuse(InvalidArgument(
@@ -47,27 +46,19 @@ StatusOr<ModelConfig> GivenModel(const JobSpec& spec, const StartingModel& model
 
 StatusOr<ModelConfig> FreshModel(const JobSpec& spec, int64_t vocab_size,
                                  const TokenizerContents& special) {
-  nlohmann::json json = ModelConfigJson(spec);
-  if (json.contains("vocab_size") && json["vocab_size"].is_number_integer()) {
-    const int64_t asked = json["vocab_size"];
-    if (asked < vocab_size) {
-      return WithField(InvalidArgument("model.config.vocab_size is {}, but the tokenizer has {} "
-                                       "tokens; leave it out to use the tokenizer's",
-                                       asked, vocab_size),
-                       "model.config.vocab_size");
-    }
-  } else {
-    json["vocab_size"] = vocab_size;
+  const nlohmann::json given = ModelConfigJson(spec);
+  if (given.contains("vocab_size") && given["vocab_size"].is_number_integer() &&
+      given["vocab_size"] < vocab_size) {
+    return WithField(InvalidArgument("model.config.vocab_size is {}, but the tokenizer has {} "
+                                     "tokens; leave it out to use the tokenizer's",
+                                     given["vocab_size"].dump(), vocab_size),
+                     "model.config.vocab_size");
   }
-  if (special.mask.id < 0) {
-    json["bos_token_id"] = special.bos.id;
-    json["eos_token_id"] = special.eos.id;
-  } else {
-    json["pad_token_id"] = special.pad.id;
+  if (special.mask.id >= 0) {
+    return FreshModelConfig(spec, vocab_size, {{"pad_token_id", special.pad.id}});
   }
-  StatusOr<ModelConfig> config = ModelConfigFromJson(json);
-  if (!config.ok()) return WithField(Annotate(config.status(), "model.config"), "model.config");
-  return config;
+  return FreshModelConfig(spec, vocab_size,
+                          {{"bos_token_id", special.bos.id}, {"eos_token_id", special.eos.id}});
 }
 
 // One past the greatest id that stands for text. Some tokenizers have special tokens behind the

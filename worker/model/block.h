@@ -5,8 +5,8 @@
 #include <functional>
 #include <vector>
 
+#include "common/model/config.h"
 #include "common/plan/recompute.h"
-#include "worker/model/config.h"
 #include "worker/ops/attention.h"
 #include "worker/ops/norm.h"
 #include "worker/ops/rope.h"

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "worker/model/layout.h"
+#include "common/model/layout.h"
 
 namespace trainyard::worker {
 

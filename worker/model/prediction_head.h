@@ -2,8 +2,8 @@
 // D hidden size, V vocabulary.
 #pragma once
 
+#include "common/model/family.h"
 #include "worker/model/block.h"
-#include "worker/model/family.h"
 #include "worker/ops/head.h"
 
 namespace trainyard::worker {

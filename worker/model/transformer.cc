@@ -185,9 +185,7 @@ Transformer::Transformer(const ModelConfig& config, const std::vector<ParameterS
                                          weights.scalar_type(), weights.device())};
     };
     rope_ = rope_of(config.rope);
-    const bool any_local = std::any_of(config.attention.begin(), config.attention.end(),
-                                       [](const LayerAttention& layer) { return layer.is_local; });
-    if (any_local) local_rope_ = rope_of(config.local_rope);
+    if (config.has_local_rope()) local_rope_ = rope_of(config.local_rope);
   }
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     blocks_.push_back(BindBlock(binder, config, layer));

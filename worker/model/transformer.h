@@ -8,10 +8,10 @@
 #include <span>
 #include <vector>
 
+#include "common/model/config.h"
+#include "common/model/layout.h"
 #include "worker/data/batch.h"
 #include "worker/model/block.h"
-#include "worker/model/config.h"
-#include "worker/model/layout.h"
 #include "worker/model/prediction_head.h"
 
 namespace trainyard::worker {

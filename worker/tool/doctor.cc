@@ -5,8 +5,8 @@
 #include <regex>
 #include <set>
 
+#include "common/model/layout.h"
 #include "worker/checkpoint/model_source.h"
-#include "worker/model/layout.h"
 #include "worker/model_text/model_text.h"
 #include "worker/tool/tools.h"
 

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "common/model/config.h"
 #include "common/status.h"
-#include "worker/model/config.h"
 #include "worker/text/chat_template.h"
 #include "worker/text/tokenizer.h"
 

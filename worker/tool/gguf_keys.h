@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "common/model/config.h"
 #include "common/status.h"
 #include "worker/checkpoint/gguf_writer.h"
-#include "worker/model/config.h"
 
 namespace trainyard::worker {
 

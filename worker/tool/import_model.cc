@@ -1,9 +1,9 @@
 // tool model import: any model into a Hugging Face folder.
 #include <cstdio>
 
+#include "common/model/layout.h"
 #include "worker/checkpoint/copy_weights.h"
 #include "worker/checkpoint/new_folder.h"
-#include "worker/model/layout.h"
 #include "worker/model_text/model_text.h"
 #include "worker/tool/stop_signals.h"
 #include "worker/tool/tools.h"

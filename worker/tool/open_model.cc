@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "common/model/config.h"
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/checkpoint/model_source.h"
-#include "worker/model/config.h"
 #include "worker/model_text/model_text.h"
 
 namespace trainyard::worker {

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "common/model/config.h"
 #include "common/status.h"
 #include "worker/checkpoint/model_source.h"
-#include "worker/model/config.h"
 
 namespace trainyard::worker {
 

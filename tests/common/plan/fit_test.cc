@@ -2,8 +2,11 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+
 #include "common/job_spec/resolve.h"
 #include "common/plan/arithmetic.h"
+#include "tests/common/model/tiny_models.h"
 #include "tests/support/status_matchers.h"
 
 namespace trainyard::plan {
@@ -78,6 +81,21 @@ TEST(Arithmetic, OfABatch) {
   EXPECT_EQ(a.tokens, 819'200);
   // 6 x (parameters without the 1,024 positions) + 6 layers x width x tokens
   EXPECT_DOUBLE_EQ(a.operations_per_token, 6.0 * (124'475'904 - 1024 * 768) + 6.0 * 12 * 768 * 512);
+}
+
+TEST(Arithmetic, CountsWhatMultipliesATokenAndNotWhatIsLookedUp) {
+  RankShape shape = Shape(Gpt2Job());
+  const auto multiplying = [&](ModelConfig config) {
+    shape.step.model = *WithFamily(std::move(config));
+    const double attention = 6.0 * 2 * 24 * 512;
+    return std::lround((ArithmeticOf(shape).operations_per_token - attention) / 6);
+  };
+  ModelConfig llama = TinyLlama();
+  EXPECT_EQ(multiplying(llama), llama.parameter_count() - 37 * 24);  // the head multiplies
+  llama.tie_embeddings = true;
+  EXPECT_EQ(multiplying(llama), llama.parameter_count());
+  const ModelConfig bert = TinyOf("bert");
+  EXPECT_EQ(multiplying(bert), bert.parameter_count() - (64 + 2) * 24);
 }
 
 TEST(Fit, SaysWhatWouldFitAndThatDoes) {

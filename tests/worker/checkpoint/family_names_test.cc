@@ -55,12 +55,5 @@ TEST(FamilyNames, AreTransformersOfToday) {
   }
 }
 
-TEST(FamilyNames, TyingIsTheFamilysWhereTheConfigIsSilent) {
-  for (const char* ties : {"gpt2", "bert", "roberta", "distilbert", "gemma2", "gemma3_text"})
-    EXPECT_TRUE(TiesByDefault(ties)) << ties;
-  for (const char* does_not : {"llama", "mistral", "qwen2", "qwen3", "other"})
-    EXPECT_FALSE(TiesByDefault(does_not)) << does_not;
-}
-
 }  // namespace
 }  // namespace trainyard::worker

@@ -34,7 +34,7 @@ ModelConfig Model() {
 }
 
 RankShape Shape(Precision precision, int64_t rows) {
-  return {.step = {.model = ShapeOf(Model()),
+  return {.step = {.model = Model(),
                    .bfloat16 = precision == Precision::kBfloat16,
                    .rows = rows,
                    .length = kLength,

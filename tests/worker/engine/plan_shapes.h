@@ -1,37 +1,10 @@
 // Models of the tests of the plan, and batches as pretraining has them.
 #pragma once
 
-#include "common/plan/model_shape.h"
+#include "common/model/config.h"
 #include "tests/worker/support/batches.h"
-#include "worker/model/config.h"
 
 namespace trainyard::worker {
-
-inline plan::ModelShape ShapeOf(const ModelConfig& config) {
-  const Family& family = config.family();
-  return {.family = {.layer_norm = family.norm == NormKind::kLayer,
-                     .learned_positions = family.position == PositionKind::kLearned,
-                     .in_out_weights = family.names.linear_is_in_out,
-                     .gated = family.gated(),
-                     .norm_place = static_cast<plan::NormPlace>(family.norm_place),
-                     .query_key_norm = family.query_key_norm,
-                     .masked_head = family.head == HeadKind::kMasked,
-                     .token_types = !family.names.type_embedding.empty(),
-                     .local_rope = config.model_type == "gemma3_text"},
-          .vocab_size = config.vocab_size,
-          .hidden_size = config.hidden_size,
-          .layers = config.layers,
-          .heads = config.heads,
-          .kv_heads = config.kv_heads,
-          .head_width = config.head_width,
-          .mlp_width = config.mlp_width,
-          .max_positions = config.max_positions,
-          .type_vocab_size = config.type_vocab_size,
-          .qkv_bias = config.qkv_bias,
-          .attention_out_bias = config.attention_out_bias,
-          .mlp_bias = config.mlp_bias,
-          .tie_embeddings = config.tie_embeddings};
-}
 
 inline ModelConfig Widened(ModelConfig config, int64_t layers) {
   config = *WithFamily(config);

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "common/job_spec/model_families.h"
-#include "common/job_spec/presets.h"
 #include "common/plan/memory.h"
 #include "common/plan/scratch.h"
 #include "tests/support/status_matchers.h"
@@ -13,7 +11,6 @@
 #include "tests/worker/support/batches.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/memory.h"
-#include "worker/model/layout.h"
 #include "worker/objective/cross_entropy.h"
 #include "worker/ops/attention_cpu.h"
 #include "worker/ops/product_cpu.h"
@@ -22,7 +19,6 @@
 namespace trainyard::worker {
 namespace {
 
-using plan::ModelShape;
 using plan::RankShape;
 using plan::Recompute;
 
@@ -35,7 +31,7 @@ struct Case {
 };
 
 int64_t Planned(const Case& c) {
-  const RankShape shape{.step = {.model = ShapeOf(c.config),
+  const RankShape shape{.step = {.model = c.config,
                                  .bfloat16 = c.precision == Precision::kBfloat16,
                                  .recompute = c.recompute,
                                  .rows = c.rows,
@@ -93,38 +89,6 @@ TEST(Plan, TheArenaComesToWhatThePlanSays) {
     const auto measured = static_cast<double>(ArenaHighBytes());
     EXPECT_NEAR(measured, static_cast<double>(planned), 0.005 * measured);
   }
-}
-
-TEST(Plan, CountsTheParametersOfEveryPreset) {
-  for (const Preset& preset : ModelPresets()) {
-    nlohmann::ordered_json json = {{"vocab_size", 4099}};
-    for (const auto& [key, value] : preset.config) {
-      json[key] = nlohmann::json::parse(value, nullptr, /*allow_exceptions=*/false);
-      if (json[key].is_discarded()) json[key] = value;
-    }
-    const bool may_untie = !FindModelFamily(preset.config.at("model_type"))->sees_both_ways;
-    for (const bool tied : {true, false}) {
-      if (!tied && !may_untie) continue;
-      json["tie_word_embeddings"] = tied;
-      ASSERT_OK_AND_ASSIGN(const ModelConfig config, ModelConfigFromJson(json));
-      ASSERT_OK_AND_ASSIGN(const ModelShape shape, plan::ModelShapeFromConfig(json, 1));
-      EXPECT_EQ(shape.parameter_count(), config.parameter_count()) << preset.name;
-    }
-  }
-}
-
-TEST(Plan, CountsTheParametersOfEveryFamily) {
-  for (const Family& family : Families()) {
-    ModelConfig config = TinyOf(family.model_type);
-    config.logit_softcap = 0;  // see ModelShapeFromConfig
-    ASSERT_OK_AND_ASSIGN(const ModelShape shape,
-                         plan::ModelShapeFromConfig(ModelConfigToJson(config), 1));
-    EXPECT_EQ(shape.parameter_count(), config.parameter_count()) << family.model_type;
-    EXPECT_EQ(shape.qkv_width(), ShapeOf(config).qkv_width());
-    EXPECT_EQ(ShapeOf(config).parameter_count(), config.parameter_count()) << family.model_type;
-  }
-  EXPECT_THAT(plan::ModelShapeFromConfig(ModelConfigToJson(TinyOf("gemma2")), 1),
-              StatusIs(StatusCode::kUnimplemented, testing::HasSubstr("cap")));
 }
 
 TEST(Plan, KnowsTheKernelsScratch) {

@@ -3,10 +3,8 @@
 #include <gmock/gmock.h>
 
 #include "common/job_spec/json.h"
-#include "common/job_spec/model_families.h"
 #include "common/job_spec/presets.h"
 #include "tests/support/status_matchers.h"
-#include "worker/model/family.h"
 
 namespace trainyard::worker {
 namespace {
@@ -19,18 +17,9 @@ JobSpec SpecOf(const char* preset) {
   return spec;
 }
 
-TEST(JobModel, TheJobFileKnowsTheTrainersFamilies) {
-  EXPECT_EQ(ModelFamilies().size(), Families().size());
-  for (const Family& family : Families()) {
-    const ModelFamily* known = FindModelFamily(family.model_type);
-    ASSERT_NE(known, nullptr) << family.model_type;
-    EXPECT_EQ(known->sees_both_ways, !family.causal) << family.model_type;
-  }
-}
-
 TEST(JobModel, OfEveryPresetFitsTheTrainer) {
   for (const Preset& preset : ModelPresets()) {
-    const bool masked = FindModelFamily(preset.config.at("model_type"))->sees_both_ways;
+    const bool masked = !(*FindFamily(preset.config.at("model_type")))->causal;
     TokenizerContents special{.bos = {"<e>", 7}, .eos = {"<e>", 7}, .pad = {"<e>", 7}};
     if (masked) special = {.pad = {"[PAD]", 3}, .mask = {"[MASK]", 4}};
     const auto config = ModelOfJob(SpecOf(preset.name.c_str()), {}, 1000, special);

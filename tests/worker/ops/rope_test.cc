@@ -5,8 +5,8 @@
 #include <cmath>
 #include <complex>
 
+#include "common/model/rope_config.h"
 #include "tests/worker/support/autograd.h"
-#include "worker/model/rope_config.h"
 
 namespace trainyard::worker {
 namespace {

@@ -5,10 +5,10 @@
 #include <utility>
 #include <vector>
 
-#include "worker/model/config.h"
-#include "worker/model/json_fields.h"
+#include "common/model/config.h"
+#include "common/model/json_fields.h"
 
-namespace trainyard::worker {
+namespace trainyard {
 namespace {
 
 using nlohmann::json;
@@ -251,7 +251,7 @@ void WriteLearnedPositions(const ModelConfig& model, Json& config) {
 
 StatusOr<ModelConfig> ModelConfigFromJson(const json& config) {
   if (!config.is_object() || !IsSet(config, "model_type") || !config.at("model_type").is_string()) {
-    return InvalidArgument("a model's config must be an object with the text field model_type");
+    return InvalidArgument("model_type must be a text in an object of fields");
   }
   ASSIGN_OR_RETURN(ModelConfig model, Defaults(config.at("model_type").get<std::string>()));
   const Family& family = model.family();
@@ -302,4 +302,4 @@ Json ModelConfigToJson(const ModelConfig& model) {
   return config;
 }
 
-}  // namespace trainyard::worker
+}  // namespace trainyard

@@ -1,8 +1,8 @@
-#include "worker/model/family.h"
+#include "common/model/family.h"
 
 #include <fmt/format.h>
 
-namespace trainyard::worker {
+namespace trainyard {
 namespace {
 
 NameMap LlamaNames() {
@@ -237,6 +237,15 @@ Family DistilBert() {
   return family;
 }
 
+template <class Wanted>
+std::string NamesOfThose(Wanted wanted) {
+  std::string names;
+  for (const Family& family : Families()) {
+    if (wanted(family)) names += (names.empty() ? "" : ", ") + family.model_type;
+  }
+  return names;
+}
+
 }  // namespace
 
 std::string NameMap::InBlock(int64_t layer, const std::string& name) const {
@@ -251,12 +260,18 @@ const std::vector<Family>& Families() {
 }
 
 StatusOr<const Family*> FindFamily(std::string_view model_type) {
-  std::string known;
   for (const Family& family : Families()) {
     if (family.model_type == model_type) return &family;
-    known += (known.empty() ? "" : ", ") + family.model_type;
   }
-  return InvalidArgument("model_type '{}' is not known; known are: {}", model_type, known);
+  return InvalidArgument("model_type '{}' is not known; known are: {}", model_type, FamilyNames());
 }
 
-}  // namespace trainyard::worker
+std::string FamilyNames() {
+  return NamesOfThose([](const Family&) { return true; });
+}
+
+std::string FamilyNames(bool causal) {
+  return NamesOfThose([=](const Family& family) { return family.causal == causal; });
+}
+
+}  // namespace trainyard

@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "common/model/family.h"
+#include "common/model/rope_config.h"
 #include "common/status.h"
-#include "worker/model/family.h"
-#include "worker/model/rope_config.h"
 
-namespace trainyard::worker {
+namespace trainyard {
 
 // Which of their item's tokens a layer's tokens see, beside what causality hides.
 struct LayerAttention {
@@ -51,13 +51,18 @@ struct ModelConfig {
   LayerAttention attention_of(int64_t layer) const;
   int64_t query_width() const { return heads * head_width; }
   int64_t kv_width() const { return kv_heads * head_width; }
+  int64_t qkv_width() const { return query_width() + 2 * kv_width(); }
+  // What the first linear layers of the MLP give: of a gated one, gate and up side by side.
+  int64_t mlp_in_width() const { return family().gated() ? 2 * mlp_width : mlp_width; }
+  // Whether some layer is turned by local_rope.
+  bool has_local_rope() const;
   // Tokens of the longest item.
   int64_t max_length() const { return max_positions - first_position; }
   int64_t parameter_count() const;
 };
 
-// InvalidArgument naming the key and the rule when something is missing or does not fit
-// (heads not dividing the width, unknown model_type, unsupported rope_scaling, ...).
+// InvalidArgument when something is missing or does not fit (heads not dividing the width, unknown
+// model_type, unsupported rope_scaling, ...); its message begins with the key, then says the rule.
 StatusOr<ModelConfig> ModelConfigFromJson(const nlohmann::json& config);
 // The same rules for a config that was written in code; Create and FromJson call it.
 Status ValidateModelConfig(const ModelConfig& config);
@@ -67,4 +72,4 @@ StatusOr<ModelConfig> WithFamily(ModelConfig config);
 // What transformers' from_pretrained needs.
 nlohmann::ordered_json ModelConfigToJson(const ModelConfig& config);
 
-}  // namespace trainyard::worker
+}  // namespace trainyard

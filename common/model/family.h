@@ -1,5 +1,6 @@
 // A family is a row of choices and of Hugging Face's names for its fields and tensors, not a
-// subclass. A new one costs a row here, a map of names, and a recording under tests/golden.
+// subclass: the one table that job files, plans and trainers ask. A new one costs a row here, a map
+// of names, and a recording under tests/golden.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,7 @@
 
 #include "common/status.h"
 
-namespace trainyard::worker {
+namespace trainyard {
 
 enum class NormKind { kRms, kLayer };
 // Of each half F of a block. kBefore: x + F(N(x)); kAround: x + N'(F(N(x))); kAfter: N(x + F(x)).
@@ -82,9 +83,13 @@ struct Family {
   bool gated() const { return mlp == MlpKind::kSwiGlu || mlp == MlpKind::kGeGluTanh; }
 };
 
+const std::vector<Family>& Families();
 // InvalidArgument for an unknown model_type, naming those that are known. The pointer lives as long
 // as the program.
 StatusOr<const Family*> FindFamily(std::string_view model_type);
-const std::vector<Family>& Families();
+// "llama, mistral": the model_types of all, or of those that see only what is before a token
+// (`causal`), or of those that see what is around it.
+std::string FamilyNames();
+std::string FamilyNames(bool causal);
 
-}  // namespace trainyard::worker
+}  // namespace trainyard

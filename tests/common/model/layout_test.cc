@@ -1,13 +1,13 @@
-#include "worker/model/layout.h"
+#include "common/model/layout.h"
 
 #include <gmock/gmock.h>
 
 #include <algorithm>
 
+#include "tests/common/model/tiny_models.h"
 #include "tests/support/status_matchers.h"
-#include "tests/worker/support/batches.h"
 
-namespace trainyard::worker {
+namespace trainyard {
 namespace {
 
 using testing::ElementsAre;
@@ -115,4 +115,4 @@ TEST(Layout, BackwardFinishesItFromTheEndDown) {
 }
 
 }  // namespace
-}  // namespace trainyard::worker
+}  // namespace trainyard

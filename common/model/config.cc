@@ -1,12 +1,13 @@
-#include "worker/model/config.h"
+#include "common/model/config.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
+#include "common/model/layout.h"
 #include "common/require.h"
-#include "worker/model/layout.h"
 
-namespace trainyard::worker {
+namespace trainyard {
 
 const Family& ModelConfig::family() const {
   const StatusOr<const Family*> found = FindFamily(model_type);
@@ -16,6 +17,11 @@ const Family& ModelConfig::family() const {
 
 LayerAttention ModelConfig::attention_of(int64_t layer) const {
   return attention.empty() ? LayerAttention{} : attention[static_cast<size_t>(layer)];
+}
+
+bool ModelConfig::has_local_rope() const {
+  return std::any_of(attention.begin(), attention.end(),
+                     [](const LayerAttention& layer) { return layer.is_local; });
 }
 
 int64_t ModelConfig::parameter_count() const {
@@ -99,8 +105,8 @@ Status ValidateModelConfig(const ModelConfig& config) {
   if (!(config.norm_epsilon > 0) || !(config.rope.theta > 0) || !(config.local_rope.theta > 0) ||
       !(config.initializer_range >= 0)) {
     return InvalidArgument(
-        "{} = {} and rope_theta = {} must be above 0, initializer_range = {} not below it",
-        family->keys.norm_epsilon, config.norm_epsilon, config.rope.theta,
+        "rope_theta = {} and {} = {} must be above 0, initializer_range = {} not below it",
+        config.rope.theta, family->keys.norm_epsilon, config.norm_epsilon,
         config.initializer_range);
   }
   if (!(config.query_scale >= 0) || !(config.attention_softcap >= 0) ||
@@ -114,12 +120,15 @@ Status ValidateModelConfig(const ModelConfig& config) {
     return InvalidArgument("tie_word_embeddings = false is not supported for {}",
                            config.model_type);
   }
-  for (const int32_t id : {config.bos_id, config.eos_id, config.pad_id}) {
+  const std::pair<const char*, int32_t> ids[] = {{"bos_token_id", config.bos_id},
+                                                 {"eos_token_id", config.eos_id},
+                                                 {"pad_token_id", config.pad_id}};
+  for (const auto& [key, id] : ids) {
     if (id >= config.vocab_size) {
-      return InvalidArgument("token id {} is outside the vocabulary of {}", id, config.vocab_size);
+      return InvalidArgument("{} = {} must be below vocab_size = {}", key, id, config.vocab_size);
     }
   }
   return OkStatus();
 }
 
-}  // namespace trainyard::worker
+}  // namespace trainyard

@@ -1,10 +1,10 @@
-#include "worker/model/config.h"
+#include "common/model/config.h"
 
 #include <gmock/gmock.h>
 
 #include "tests/support/status_matchers.h"
 
-namespace trainyard::worker {
+namespace trainyard {
 namespace {
 
 using nlohmann::json;
@@ -49,6 +49,19 @@ TEST(ModelConfig, ReadsAGpt2WithTheFamilysDefaults) {
   EXPECT_EQ(model.family().position, PositionKind::kLearned);
 }
 
+TEST(Family, NamesAreListedByWhatATokenSees) {
+  EXPECT_EQ(FamilyNames(/*causal=*/false), "bert, roberta, distilbert");
+  EXPECT_THAT(FamilyNames(/*causal=*/true), AllOf(HasSubstr("llama, "), HasSubstr(", gpt2")));
+  for (const Family& family : Families()) EXPECT_THAT(FamilyNames(), HasSubstr(family.model_type));
+}
+
+TEST(Family, TiesItsEmbeddingsWhereAConfigIsSilent) {
+  for (const char* ties : {"gpt2", "bert", "roberta", "distilbert", "gemma2", "gemma3_text"})
+    EXPECT_TRUE((*FindFamily(ties))->defaults.tie_embeddings) << ties;
+  for (const char* does_not : {"llama", "mistral", "qwen2", "qwen3"})
+    EXPECT_FALSE((*FindFamily(does_not))->defaults.tie_embeddings) << does_not;
+}
+
 TEST(ModelConfig, SurvivesItsOwnJson) {
   for (const json& config : {Llama(), Gpt2()}) {
     ASSERT_OK_AND_ASSIGN(const ModelConfig model, ModelConfigFromJson(config));
@@ -91,4 +104,4 @@ TEST(ModelConfig, RefusesWhatItCannotTrainAndNamesTheKey) {
 }
 
 }  // namespace
-}  // namespace trainyard::worker
+}  // namespace trainyard

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "worker/model/config.h"
+#include "common/model/config.h"
 
-namespace trainyard::worker {
+namespace trainyard {
 
 enum class Init { kNormal, kResidual, kOne, kZero };
 
@@ -26,8 +26,9 @@ struct ParameterSpec {
   int64_t first = 0;  // offset in the flat buffers, elements
   int64_t count = 0;
 
-  // A linear layer of a block or of a masked head: the output widths of the projections that it packs, each of which is
-  // a matrix of its own to the optimiser. Empty for embeddings, the head, norms and biases.
+  // A linear layer of a block or of a masked head: the output widths of the projections that it
+  // packs, each of which is a matrix of its own to the optimiser. Empty for embeddings, the head,
+  // norms and biases.
   std::vector<int64_t> projections = {};
   bool is_in_out = false;  // shape is [in, out]
 
@@ -47,4 +48,4 @@ std::vector<ParameterSpec> ParameterLayout(const ModelConfig& config);
 std::vector<LayoutRange> BackwardOrder(const ModelConfig& config,
                                        const std::vector<ParameterSpec>& layout);
 
-}  // namespace trainyard::worker
+}  // namespace trainyard

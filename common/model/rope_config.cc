@@ -1,4 +1,4 @@
-#include "worker/model/rope_config.h"
+#include "common/model/rope_config.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,9 +6,9 @@
 #include <string>
 #include <utility>
 
-#include "worker/model/json_fields.h"
+#include "common/model/json_fields.h"
 
-namespace trainyard::worker {
+namespace trainyard {
 namespace {
 
 using nlohmann::json;
@@ -189,4 +189,4 @@ std::vector<Real> RopeFrequencies(const RopeConfig& rope, int64_t width) {
 template std::vector<float> RopeFrequencies<float>(const RopeConfig&, int64_t);
 template std::vector<double> RopeFrequencies<double>(const RopeConfig&, int64_t);
 
-}  // namespace trainyard::worker
+}  // namespace trainyard

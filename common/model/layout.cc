@@ -1,11 +1,11 @@
-#include "worker/model/layout.h"
+#include "common/model/layout.h"
 
 #include <algorithm>
 #include <utility>
 
 #include "common/require.h"
 
-namespace trainyard::worker {
+namespace trainyard {
 namespace {
 
 // Collects specs in order and gives each its offset.
@@ -167,4 +167,4 @@ std::vector<LayoutRange> BackwardOrder(const ModelConfig& config,
   return order;
 }
 
-}  // namespace trainyard::worker
+}  // namespace trainyard

@@ -7,7 +7,7 @@
 
 #include "common/status.h"
 
-namespace trainyard::worker {
+namespace trainyard {
 
 enum class RopeKind {
   kDefault,
@@ -42,4 +42,4 @@ nlohmann::ordered_json RopeParametersJson(const RopeConfig& rope);
 template <class Real>
 std::vector<Real> RopeFrequencies(const RopeConfig& rope, int64_t width);
 
-}  // namespace trainyard::worker
+}  // namespace trainyard

@@ -10,7 +10,7 @@
 
 #include "common/status.h"
 
-namespace trainyard::worker {
+namespace trainyard {
 
 inline bool IsSet(const nlohmann::json& config, std::string_view key) {
   const auto found = config.find(key);
@@ -60,4 +60,4 @@ inline Status RequireValue(const nlohmann::json& config, const std::string& key,
                          wanted.dump());
 }
 
-}  // namespace trainyard::worker
+}  // namespace trainyard
