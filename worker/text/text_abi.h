@@ -1,9 +1,10 @@
 /* The C face of the Rust crate in this folder. Only this folder's .cc files include it.
  *
  * Every function that can fail returns a TyCode and, unless that is TY_OK, fills *error with a
- * message the caller frees. Nothing unwinds through it: a panic in Rust is TY_INTERNAL. Handles may
- * be shared by threads, save a trainer and a stream, which have one user at a time. Text is UTF-8;
- * the crate checks it. Arrays given out are freed with the function named after their type. */
+ * message the caller frees. Nothing unwinds through it: a panic in Rust is TY_INTERNAL, its message
+ * and place are in *error, and nothing is printed. Handles may be shared by threads, save a trainer
+ * and a stream, which have one user at a time. Text is UTF-8; the crate checks it. Arrays given out
+ * are freed with the function named after their type. */
 #ifndef TRAINYARD_WORKER_TEXT_TEXT_ABI_H_
 #define TRAINYARD_WORKER_TEXT_TEXT_ABI_H_
 

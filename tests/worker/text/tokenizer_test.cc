@@ -80,6 +80,40 @@ TEST(Tokenizer, RefusesWhatIsNotATokenizerOrNotText) {
   EXPECT_THAT(tokenizer.IdToToken(999), StatusIs(StatusCode::kInvalidArgument, HasSubstr("999")));
 }
 
+TEST(Tokenizer, TurnsAPanicOfTheCrateIntoAnErrorAndPrintsNothing) {
+  // tokenizers 0.23 loads both and panics when they are used: a Strip decoder that takes two spaces
+  // off a token of one, a template of a special token that it does not list.
+  constexpr std::string_view kStrips = R"({"version": "1.0", "added_tokens": [],
+      "decoder": {"type": "Strip", "content": " ", "start": 0, "stop": 2},
+      "model": {"type": "BPE", "vocab": {" ": 0}, "merges": []}})";
+  constexpr std::string_view kNamesNobody = R"({"version": "1.0", "added_tokens": [],
+      "post_processor": {"type": "TemplateProcessing", "special_tokens": {}, "pair": [],
+                         "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}]},
+      "model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}})";
+  ASSERT_OK_AND_ASSIGN(const Tokenizer strips, Tokenizer::Load(kStrips));
+  ASSERT_OK_AND_ASSIGN(const Tokenizer names_nobody, Tokenizer::Load(kNamesNobody));
+  const std::vector<std::string_view> texts = {"a", "a"};
+
+  testing::internal::CaptureStderr();
+  const Status here = strips.Decode(std::vector<int32_t>{0}).status();
+  const Status on_its_threads =
+      names_nobody.EncodeAll(texts, {.add_special_tokens = true}).status();
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+
+  EXPECT_THAT(here, StatusIs(StatusCode::kInternal,
+                             AllOf(HasSubstr("panicked at tokenizers-"),
+                                   HasSubstr("/src/decoders/strip.rs:"), HasSubstr("index"))));
+  EXPECT_THAT(on_its_threads,
+              StatusIs(StatusCode::kInternal, AllOf(HasSubstr("panicked at tokenizers-"),
+                                                    HasSubstr("/src/processors/template.rs:"))));
+}
+
+TEST(Tokenizer, MayBeTheLastThingToGo) {
+  // Static: destroyed when the main thread's own variables are gone, those of the crate among them.
+  static const Tokenizer tokenizer = Trained();
+  EXPECT_EQ(tokenizer.vocab_size(), 270);
+}
+
 TEST(Tokenizer, EncodesManyTextsAsItEncodesEach) {
   const Tokenizer tokenizer = Trained();
   const std::vector<std::string_view> texts = {"the cat", "", "été 😀", kText};

@@ -1,7 +1,6 @@
-//! What crosses the C boundary (text_abi.h): slices, owned arrays, error codes, caught panics.
+//! What crosses the C boundary (text_abi.h): slices, owned arrays, error codes.
 
-use std::any::Any;
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use crate::panics::caught;
 
 pub type Code = i32;
 pub const OK: Code = 0;
@@ -86,23 +85,12 @@ impl<T> Owned<T> {
 
 pub type Bytes = Owned<u8>;
 
-pub fn panicked(panic: &(dyn Any + Send)) -> Failure {
-    let what = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("unknown");
-    internal(format!("the text library panicked: {what}"))
-}
-
 /// Runs `body`; an error or a panic becomes a code and a message in `*error`.
 ///
 /// # Safety
 /// `error` can be written to.
 pub unsafe fn guard(error: *mut Bytes, body: impl FnOnce() -> Outcome<()>) -> Code {
-    let outcome =
-        catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| Err(panicked(&*panic)));
-    match outcome {
+    match caught(body).and_then(|outcome| outcome) {
         Ok(()) => OK,
         Err(failure) => {
             unsafe { error.write(Bytes::new(failure.message.into_bytes())) };
@@ -113,7 +101,7 @@ pub unsafe fn guard(error: *mut Bytes, body: impl FnOnce() -> Outcome<()>) -> Co
 
 /// The same for functions without an error channel.
 pub fn quiet<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or(otherwise)
+    caught(body).unwrap_or(otherwise)
 }
 
 /// Frees what Box::into_raw gave out, once.

@@ -2,9 +2,10 @@
 //! and its view of a conversation. Templates come with models and are not trusted: their size, the
 //! steps they take and the text they write are bounded, and nothing outside can be reached.
 
-use crate::abi::{internal, invalid, panicked, Failure, Outcome, INVALID, LIMIT, PRECONDITION};
+use crate::abi::{internal, invalid, Failure, Outcome, INVALID, LIMIT, PRECONDITION};
 use crate::generation::{self, Spans};
 use crate::moment::Moment;
+use crate::panics::caught;
 use crate::program::Program;
 use crate::{names, python, sized, source, tojson};
 use minijinja::value::{Value, ValueKind};
@@ -237,10 +238,10 @@ fn on_wide_stack<T: Send>(body: impl FnOnce() -> Outcome<T> + Send) -> Outcome<T
         std::thread::Builder::new()
             .name("chat template".to_string())
             .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, body)
+            .spawn_scoped(scope, || caught(body).and_then(|outcome| outcome))
             .map_err(|error| internal(format!("no thread for the chat template: {error}")))?
             .join()
-            .unwrap_or_else(|panic| Err(panicked(&*panic)))
+            .unwrap_or_else(|_| Err(internal("the thread of the chat template ended early")))
     })
 }
 

@@ -8,6 +8,7 @@ mod chat_abi;
 mod generation;
 mod moment;
 mod names;
+mod panics;
 mod program;
 mod python;
 mod sized;
