@@ -110,3 +110,18 @@ pub fn free<T>(pointer: *mut T) {
         drop(unsafe { Box::from_raw(pointer) });
     }
 }
+
+#[no_mangle]
+pub unsafe extern "C" fn ty_bytes_free(bytes: Bytes) {
+    quiet((), || unsafe { bytes.free() })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn ty_ids_free(ids: Owned<u32>) {
+    quiet((), || unsafe { ids.free() })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn ty_sizes_free(sizes: Owned<usize>) {
+    quiet((), || unsafe { sizes.free() })
+}
