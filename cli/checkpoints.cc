@@ -1,8 +1,4 @@
-// checkpoint list, describe, verify, export; and generate, which needs one on this machine.
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
+// checkpoint list, describe, verify, export; and one on this machine for the tools.
 #include <cstdio>
 #include <fstream>
 
@@ -84,20 +80,6 @@ int WithCheckpoint(const Place& place, const std::string& ref, Use use) {
   const auto checkpoint = Fetch(**client, ref);
   if (!checkpoint.ok()) return Fail(checkpoint.status());
   return use(**client, *checkpoint);
-}
-
-// Runs a sister program with our terminal; its exit code.
-int RunProgram(const std::vector<std::string>& words) {
-  std::vector<char*> argv;
-  for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  pid_t pid = 0;
-  const int error = ::posix_spawn(&pid, argv[0], nullptr, nullptr, argv.data(), environ);
-  if (error != 0) return Fail(ErrnoStatus(error, fmt::format("cannot start {}", words[0])));
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 }  // namespace
@@ -209,37 +191,6 @@ StatusOr<std::filesystem::path> CheckpointFolder(const Place& place, const std::
       return Internal("cannot rename {}: {}", partial.string(), error.message());
   }
   return cached;
-}
-
-namespace {
-
-// `tool`: the words before the model's path.
-int RunOnModel(const Place& place, const GenerateOptions& options, std::vector<std::string> tool) {
-  const auto folder = CheckpointFolder(place, options.model);
-  if (!folder.ok()) return Fail(folder.status());
-  std::vector<std::string> words = {(ProgramFolder() / "trainyard-trainer").string(), "tool"};
-  words.insert(words.end(), tool.begin(), tool.end());
-  words.push_back(folder->string());
-  words.insert(words.end(), options.trainer_args.begin(), options.trainer_args.end());
-  return RunProgram(words);
-}
-
-}  // namespace
-
-int Generate(const Place& place, const GenerateOptions& options) {
-  return RunOnModel(place, options, {"generate", "--model"});
-}
-
-int ModelDoctor(const Place& place, const GenerateOptions& options) {
-  return RunOnModel(place, options, {"doctor"});
-}
-
-int ModelTool(const Place& place, const GenerateOptions& options, const std::string& verb) {
-  return RunOnModel(place, options, {"model", verb});
-}
-
-int Chat(const Place& place, const GenerateOptions& options) {
-  return RunOnModel(place, options, {"chat"});
 }
 
 }  // namespace trainyard::cli

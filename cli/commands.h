@@ -80,15 +80,20 @@ int CheckpointDescribe(const Place& place, const std::string& ref, Format format
 int CheckpointVerify(const Place& place, const std::string& ref, Format format);
 int CheckpointExport(const Place& place, const std::string& ref, const std::string& folder);
 
-struct GenerateOptions {
-  std::string model;                      // REF: a folder, .gguf, job:NAME@latest, job:NAME@400
-  std::vector<std::string> trainer_args;  // passed to trainyard-trainer tool generate or chat
+// What a tool of trainyard-trainer is given.
+struct ToolOptions {
+  std::string model;                   // REF: a folder, .gguf, job:NAME@latest, job:NAME@400
+  std::vector<std::string> options;    // "--name", "value"
+  std::vector<std::string> arguments;  // what stands after the model
 };
-int Generate(const Place& place, const GenerateOptions& options);
-int Chat(const Place& place, const GenerateOptions& options);
-int ModelDoctor(const Place& place, const GenerateOptions& options);
-// `verb`: inspect, import or export; trainer_args begin with the destination of the latter two.
-int ModelTool(const Place& place, const GenerateOptions& options, const std::string& verb);
+int Generate(const Place& place, const ToolOptions& options);
+int Chat(const Place& place, const ToolOptions& options);
+int ModelDoctor(const Place& place, const ToolOptions& options);
+// `verb`: inspect, import or export.
+int ModelTool(const Place& place, const ToolOptions& options, const std::string& verb);
+// `verb`: train, encode or decode; `model` of the latter two may be a tokenizer.json.
+int TokenizerTool(const Place& place, const ToolOptions& options, const std::string& verb);
+int DataCheck(const ToolOptions& options);
 
 // The report of a job of kind evaluate: its table, or all of it as JSON.
 int Evaluate(const Place& place, const std::string& job, Format format);

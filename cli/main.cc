@@ -1,34 +1,14 @@
 // trainyard: the command line. Words become one call of commands.h.
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <functional>
 
 #include "cli/commands.h"
 #include "cli/completion.h"
 #include "cli/exit_code.h"
+#include "cli/words.h"
 
 namespace trainyard::cli {
 namespace {
-
-struct Words {
-  Place place{.home = DefaultHome(),
-              .coordinator = "",
-              .token_file = "",
-              .tls_ca = "",
-              .tls_cert = "",
-              .tls_key = ""};
-  std::string output = "table";
-  std::string job, folder, shell;
-  bool now = false;
-  double timeout_seconds = 0;
-  SubmitOptions submit;
-  PlanOptions plan;
-  ListOptions list;
-  LogsOptions logs;
-  MetricsOptions metrics;
-  GenerateOptions generate;
-  UpOptions up;
-};
 
 // Help opens with an example, which stands in the place of CLI11's footer.
 class ExampleFirst : public CLI::Formatter {
@@ -38,17 +18,6 @@ class ExampleFirst : public CLI::Formatter {
   }
   std::string make_footer(const CLI::App*) const override { return ""; }
 };
-
-// Every command sets `run`, which main calls after parsing.
-using Run = std::function<int(Format)>;
-
-CLI::App* Command(CLI::App& parent, const std::string& name, const std::string& help,
-                  const std::string& example, Run* run, Run action) {
-  CLI::App* command = parent.add_subcommand(name, help);
-  command->footer("Example: " + example);
-  if (action) command->callback([run, action] { *run = action; });
-  return command;
-}
 
 CLI::App* JobCommand(CLI::App& parent, const std::string& name, const std::string& help,
                      Words& words, Run* run, Run action) {
@@ -184,96 +153,12 @@ void AddCheckpointCommands(CLI::App& app, Words& w, Run* run) {
       ->required();
 }
 
-// The trainer's tool knows these options; here they only pass.
-void PassOn(CLI::App& command, Words& w, const std::string& name, const std::string& help) {
-  command
-      .add_option_function<std::vector<std::string>>(
-          name,
-          [&w, name](const std::vector<std::string>& values) {
-            for (const std::string& value : values) {
-              w.generate.trainer_args.insert(w.generate.trainer_args.end(), {name, value});
-            }
-          },
-          help)
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-}
-
-void PassOnSampling(CLI::App& command, Words& w) {
-  PassOn(command, w, "--system", "the system's message");
-  PassOn(command, w, "--max-new-tokens", "128");
-  PassOn(command, w, "--temperature", "0: the likeliest token each time");
-  PassOn(command, w, "--top-k", "0: off");
-  PassOn(command, w, "--top-p", "1: off");
-  PassOn(command, w, "--min-p", "share of the likeliest token's probability");
-  PassOn(command, w, "--repetition-penalty", "1: none");
-  PassOn(command, w, "--stop", "a text that ends an answer; may be repeated");
-  PassOn(command, w, "--seed", "42");
-  PassOn(command, w, "--precision", "of the weights: fp32, or bf16 in half the memory");
-  PassOn(command, w, "--threads", "all of this machine's");
-}
-
 void AddEvaluate(CLI::App& app, Words& w, Run* run) {
   Command(app, "evaluate", "the report of a job of kind evaluate",
           "trainyard evaluate wikitext-perplexity -o json", run,
           [&w](Format f) { return Evaluate(w.place, w.job, f); })
       ->add_option("job", w.job, "an id, a unique prefix of one, or a name")
       ->required();
-}
-
-void AddGenerate(CLI::App& app, Words& w, Run* run) {
-  CLI::App* generate =
-      Command(app, "generate", "let a model write",
-              "trainyard generate --model job:shakespeare@latest --prompt \"HAMLET.\"", run,
-              [&w](Format) { return Generate(w.place, w.generate); });
-  generate
-      ->add_option("--model", w.generate.model,
-                   "a folder, a .gguf file, job:NAME@latest or job:NAME@STEP")
-      ->required();
-  PassOn(*generate, w, "--prompt", "text to go on from");
-  PassOn(*generate, w, "--chat", "a message, put into the model's chat template");
-  PassOn(*generate, w, "--prompts", "a file of them: lines, or .jsonl");
-  PassOnSampling(*generate, w);
-  CLI::App* chat = Command(app, "chat", "talk with a model", "trainyard chat job:assistant@latest",
-                           run, [&w](Format) { return Chat(w.place, w.generate); });
-  chat->add_option("model", w.generate.model, "a folder, a .gguf file or job:NAME@latest")
-      ->required();
-  PassOnSampling(*chat, w);
-}
-
-void AddModelCommands(CLI::App& app, Words& w, Run* run) {
-  CLI::App* model = Command(app, "model", "take models in and out, look at them",
-                            "trainyard model import smollm2.gguf smollm2/", run, nullptr);
-  model->require_subcommand(1);
-  const auto add = [&](const std::string& verb, const char* help, const std::string& more) {
-    CLI::App* command =
-        Command(*model, verb, help, fmt::format("trainyard model {} {}", verb, more), run,
-                [&w, verb](Format) { return ModelTool(w.place, w.generate, verb); });
-    command
-        ->add_option("model", w.generate.model,
-                     "a Hugging Face folder, a .gguf file, job:NAME@latest or job:NAME@STEP")
-        ->required();
-    return command;
-  };
-  const auto add_destination = [&](CLI::App* command, const char* what) {
-    command
-        ->add_option_function<std::string>(
-            "destination",
-            [&w](const std::string& value) {
-              w.generate.trainer_args.insert(w.generate.trainer_args.begin(), value);
-            },
-            what)
-        ->required();
-  };
-  add("inspect", "family, shape, types, tokenizer, template, tensors", "job:assistant@latest");
-  CLI::App* in = add("import", "any model into a Hugging Face folder", "smollm2.gguf smollm2/");
-  add_destination(in, "folder to make");
-  PassOn(*in, w, "--type", "f32, bf16 or f16; else as stored");
-  CLI::App* out = add("export", "as a Hugging Face folder or a .gguf file",
-                      "job:assistant@latest assistant.gguf --format gguf --type q8_0");
-  add_destination(out, "folder or file to make");
-  PassOn(*out, w, "--format", "hf or gguf");
-  PassOn(*out, w, "--type", "f32, f16 or bf16; gguf also q8_0, q4_0, q4_k_m");
 }
 
 void AddClusterCommands(CLI::App& app, Words& w, Run* run) {
@@ -291,9 +176,9 @@ void AddClusterCommands(CLI::App& app, Words& w, Run* run) {
   Command(app, "doctor", "looks for what commonly goes wrong, here or with a model",
           "trainyard doctor smollm2/", run,
           [&w](Format) {
-            return w.generate.model.empty() ? Doctor(w.place) : ModelDoctor(w.place, w.generate);
+            return w.tool.model.empty() ? Doctor(w.place) : ModelDoctor(w.place, w.tool);
           })
-      ->add_option("model", w.generate.model,
+      ->add_option("model", w.tool.model,
                    "instead: a folder, a .gguf file or job:NAME@latest, whose parts must fit");
   CLI::App* completion = Command(app, "completion", "prints a completion script",
                                  "source <(trainyard completion bash)", run,
@@ -317,8 +202,7 @@ int Main(int argc, char** argv) {
   AddMetricsCommands(app, words, &run);
   AddCheckpointCommands(app, words, &run);
   AddEvaluate(app, words, &run);
-  AddGenerate(app, words, &run);
-  AddModelCommands(app, words, &run);
+  AddToolCommands(app, words, &run);
   AddClusterCommands(app, words, &run);
   try {
     app.parse(argc, argv);

@@ -196,23 +196,27 @@ void AddPace(CLI::App& tool, Words& w, Run* run) {
 void AddTextTools(CLI::App& tool, Words& w, Run* run) {
   CLI::App* tokenizer = Command(tool, "tokenizer", "train, encode, decode",
                                 "tool tokenizer encode --tokenizer model/ 'some text'", run, {});
-  CLI::App* train = Command(*tokenizer, "train", "byte-level BPE from text",
+  CLI::App* train = Command(*tokenizer, "train", "a tokenizer.json from text",
                             "tool tokenizer train plays/*.txt --vocab-size 4096 --out t.json", run,
                             [&w] { return Fail(TrainTokenizerTool(w.train)); });
   train->add_option("files", w.train.files, "paths or globs")->required();
+  train->add_option("--type", w.train.type, "bpe, wordpiece or unigram");
   train->add_option("--vocab-size", w.train.vocab_size);
+  train->add_flag("--with-mask", w.train.with_mask, "also <mask>; wordpiece has [MASK] anyway");
   train->add_option("--format", w.train.format, "auto, text or jsonl");
   train->add_option("--text-field", w.train.text_field);
   train->add_option("--out", w.train.out, "tokenizer.json")->required();
   CLI::App* encode = Command(*tokenizer, "encode", "text to ids",
                              "tool tokenizer encode --tokenizer model/ 'some text'", run,
                              [&w] { return Fail(EncodeTool(w.tokenizer, w.text)); });
-  encode->add_option("--tokenizer", w.tokenizer, "tokenizer.json or its folder")->required();
+  encode->add_option("--tokenizer", w.tokenizer, "a tokenizer.json, or a model with one")
+      ->required();
   encode->add_option("text", w.text)->required();
   CLI::App* decode = Command(*tokenizer, "decode", "ids to text",
                              "tool tokenizer decode --tokenizer model/ 17 4 250", run,
                              [&w] { return Fail(DecodeTool(w.tokenizer, w.ids)); });
-  decode->add_option("--tokenizer", w.tokenizer, "tokenizer.json or its folder")->required();
+  decode->add_option("--tokenizer", w.tokenizer, "a tokenizer.json, or a model with one")
+      ->required();
   decode->add_option("ids", w.ids)->required();
 
   CLI::App* data =

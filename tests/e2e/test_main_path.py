@@ -115,11 +115,12 @@ def test_daemons_link_no_torch_and_the_trainer_no_grpc():
 def test_every_command_has_help_and_typos_get_a_suggestion(cluster):
     for command in ("submit", "list", "get", "describe", "events", "watch", "logs", "wait", "cancel", "retry", "explain",
                     "checkpoint list", "checkpoint describe", "checkpoint verify", "checkpoint export", "generate", "up",
-                    "worker list", "doctor", "completion", "metrics export"):
+                    "worker list", "doctor", "completion", "metrics export", "chat", "model import", "model export", "model inspect",
+                    "tokenizer train", "tokenizer encode", "tokenizer decode", "data check", "evaluate"):
         text = cluster.run(*command.split(), "--help").stdout
         assert text.startswith("Example: ") and f"trainyard {command}" in text.splitlines()[0], text
     for words, meant in [("sumbit x", "submit"), ("--home /x checkpoint lst x", "checkpoint list"),
-                         ("submit x --dry-rnu", "--dry-run")]:
+                         ("submit x --dry-rnu", "--dry-run"), ("tokenizer trian x", "tokenizer train")]:
         result = cluster.run(*words.split(), check=False)
         assert result.returncode == 2 and f"did you mean: {meant}\n" in result.stderr, result
     assert cluster.run("get", "nosuchjob", check=False).returncode == 3

@@ -280,14 +280,15 @@ def test_legacy_vocabularies_become_a_tokenizer(tmp_path):
         assert made.encode(text).ids == own.encode(text).ids
 
 
-def test_ctrl_c_leaves_nothing(tmp_path):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_command_line_leaves_nothing(tmp_path, stop):
     model = tiny_models.make("llama", vocab_size=200_000)  # 100 MB
     model.save_pretrained(tmp_path / "in")
-    run = subprocess.Popen([TRAINER, "tool", "model", "import", tmp_path / "in", tmp_path / "out"],
+    run = subprocess.Popen([BUILD / "bin" / "trainyard", "model", "import", tmp_path / "in", tmp_path / "out"],
                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     while run.poll() is None and not any(".part-" in p.name for p in tmp_path.iterdir()):
         pass
-    run.send_signal(signal.SIGINT)
+    run.send_signal(stop)
     said = run.communicate()[1].decode()
     # It may have been done before the signal came; then the folder is whole.
     names = sorted(p.name for p in tmp_path.iterdir())

@@ -221,12 +221,8 @@ StatusOr<Tokenizer> TrainTokenizer(const PrepareSpec& spec) {
         });
     if (!status.ok() && !enough) return Annotate(status, fmt::format("data.train[{}]", s));
   }
-  TokenizerTrainingOptions options{.vocab_size = spec.vocab_size};
-  if (kind == TokenizerKind::kWordPiece)
-    options.special_tokens = BertSpecialTokens();
-  else if (spec.with_mask_token)
-    options.special_tokens.push_back("<mask>");
-  auto tokenizer = trainer.Finish(options);
+  auto tokenizer = trainer.Finish({.vocab_size = spec.vocab_size,
+                                   .special_tokens = SpecialTokensFor(kind, spec.with_mask_token)});
   if (!tokenizer.ok())
     return WithField(Annotate(tokenizer.status(), "tokenizer.train.vocab_size"),
                      "tokenizer.train.vocab_size");

@@ -149,6 +149,13 @@ std::vector<std::string> BertSpecialTokens() {
   return {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
 }
 
+std::vector<std::string> SpecialTokensFor(TokenizerKind kind, bool with_mask) {
+  if (kind == TokenizerKind::kWordPiece) return BertSpecialTokens();
+  std::vector<std::string> tokens = {std::string(kEndOfText)};
+  if (with_mask) tokens.emplace_back("<mask>");
+  return tokens;
+}
+
 TokenizerTrainer::TokenizerTrainer(const TokenizerText& text)
     : trainer_(ty_trainer_new({KindOf(text.kind), text.lowercase,
                                text.strip_accents.has_value() ? *text.strip_accents : -1,

@@ -135,6 +135,10 @@ struct TokenizerText {
 // [PAD] [UNK] [CLS] [SEP] [MASK], which BERT's tokenizers have first.
 std::vector<std::string> BertSpecialTokens();
 
+// What a tokenizer of this kind needs for jobs: those of BertSpecialTokens for kWordPiece; for the
+// others the end of a text, and <mask> if it is to serve a masked objective.
+std::vector<std::string> SpecialTokensFor(TokenizerKind kind, bool with_mask);
+
 struct TokenizerTrainingOptions {
   int64_t vocab_size = 4096;  // special tokens included
   int64_t min_frequency = 2;  // a pair seen less often is not joined

@@ -5,6 +5,7 @@
 #include "common/job_spec/local_data.h"
 #include "worker/data/pieces.h"
 #include "worker/data/prepare.h"
+#include "worker/model_text/model_text.h"
 #include "worker/text/tokenizer.h"
 #include "worker/tool/tools.h"
 
@@ -21,10 +22,26 @@ StatusOr<PrepareSource> OpenSource(const std::vector<std::string>& patterns,
   return source;
 }
 
+// The text of a tokenizer.json: that file, or what a model has in its place.
+StatusOr<std::string> TokenizerJson(const std::filesystem::path& path) {
+  const std::filesystem::path file = TokenizerFile(path);
+  std::error_code ignored;
+  const auto there = [&](const std::filesystem::path& p) {
+    return std::filesystem::exists(p, ignored);
+  };
+  const bool is_model = file == path ? path.extension() == ".gguf" : there(path / "config.json");
+  if (!is_model || (file != path && there(file))) return ReadFile(file);
+  ASSIGN_OR_RETURN(const ModelSource source, ModelSource::Open(path));
+  ASSIGN_OR_RETURN(const std::vector<SmallFile> files, ReadModelText(source));
+  const std::string* json = FindFile(files, "tokenizer.json");
+  if (json == nullptr) return NotFound("{} has no tokenizer", path.string());
+  return *json;
+}
+
 StatusOr<Tokenizer> OpenTokenizer(const std::filesystem::path& path) {
-  ASSIGN_OR_RETURN(const std::string json, ReadFile(TokenizerFile(path)));
+  ASSIGN_OR_RETURN(const std::string json, TokenizerJson(path));
   auto tokenizer = Tokenizer::Load(json);
-  if (!tokenizer.ok()) return Annotate(tokenizer.status(), TokenizerFile(path).string());
+  if (!tokenizer.ok()) return Annotate(tokenizer.status(), path.string());
   return tokenizer;
 }
 
@@ -33,7 +50,8 @@ StatusOr<Tokenizer> OpenTokenizer(const std::filesystem::path& path) {
 Status TrainTokenizerTool(const TokenizerTrainOptions& options) {
   ASSIGN_OR_RETURN(const PrepareSource source,
                    OpenSource(options.files, options.format, options.text_field));
-  TokenizerTrainer trainer;
+  ASSIGN_OR_RETURN(const TokenizerKind kind, TokenizerKindNamed(options.type));
+  TokenizerTrainer trainer({.kind = kind});
   PieceCutter cutter([&](std::span<const TextPiece> pieces) {
     std::vector<std::string_view> texts;
     for (const TextPiece& piece : pieces) texts.push_back(piece.text);
@@ -46,7 +64,9 @@ Status TrainTokenizerTool(const TokenizerTrainOptions& options) {
                                    .end = [&] { return cutter.EndDocument(); }}));
   }
   RETURN_IF_ERROR(cutter.Finish());
-  ASSIGN_OR_RETURN(const Tokenizer tokenizer, trainer.Finish({.vocab_size = options.vocab_size}));
+  ASSIGN_OR_RETURN(const Tokenizer tokenizer,
+                   trainer.Finish({.vocab_size = options.vocab_size,
+                                   .special_tokens = SpecialTokensFor(kind, options.with_mask)}));
   RETURN_IF_ERROR(WriteFileAtomically(options.out, tokenizer.json()));
   std::printf("%s\n", options.out.c_str());
   std::fprintf(stderr, "%ld tokens; try: trainyard tokenizer encode --tokenizer %s 'some text'\n",

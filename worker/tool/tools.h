@@ -40,8 +40,8 @@ struct GenerateOptions {
   std::filesystem::path model;  // a Hugging Face folder or a .gguf file
   std::string prompt;
   std::string chat;               // instead: a user's message, put into the model's chat template
-  std::string system;             // the message before it; empty: the template's own
-  std::filesystem::path prompts;  // instead: a file of prompts, one a line
+  std::string system;               // the message before it; empty: the template's own
+  std::filesystem::path prompts;    // instead: a file of prompts, one a line
   OpenOptions open;
   SamplingWords sampling;
 };
@@ -78,10 +78,14 @@ struct TokenizerTrainOptions {
   std::vector<std::string> files;  // paths or globs
   std::string format = "auto";
   std::string text_field = "text";
+  std::string type = "bpe";  // bpe, wordpiece or unigram
   int64_t vocab_size = 4096;
+  bool with_mask = false;     // <mask> too; wordpiece has [MASK] anyway
   std::filesystem::path out;  // tokenizer.json
 };
+// With the special tokens that jobs need (SpecialTokensFor). A file that stands there is replaced.
 Status TrainTokenizerTool(const TokenizerTrainOptions& options);
+// `tokenizer`: a tokenizer.json, or a folder or .gguf file that has one.
 // The ids of `text`, separated by spaces.
 Status EncodeTool(const std::filesystem::path& tokenizer, const std::string& text);
 Status DecodeTool(const std::filesystem::path& tokenizer, const std::vector<int32_t>& ids);

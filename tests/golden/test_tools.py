@@ -1,0 +1,83 @@
+"""The command line's tools as a user meets them, without a cluster.
+
+    TRAINYARD_BUILD_DIR=build pytest tests/golden/test_tools.py
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+tokenizers = pytest.importorskip("tokenizers")
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("TRAINYARD_BUILD_DIR", REPOSITORY / "build")).resolve()
+TRAINYARD = BUILD / "bin" / "trainyard"
+TRAINER = BUILD / "bin" / "trainyard-trainer"
+BERT = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+SENTENCES = "".join(f"in the {time} near the old {place}, Anna greets {name}.\n"
+                    for time in ("morning", "evening", "winter") for place in ("harbour", "orchard")
+                    for name in ("Boris", "Clara", "Zoë"))
+
+
+def trainyard(*words, check=True, **more):
+    if not TRAINYARD.exists():
+        pytest.skip(f"{TRAINYARD} is not built")
+    done = subprocess.run([TRAINYARD, *map(str, words)], capture_output=True, text=True, timeout=120, **more)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture
+def text(tmp_path):
+    (tmp_path / "text.txt").write_text(SENTENCES)
+    return tmp_path / "text.txt"
+
+
+@pytest.mark.parametrize("words,special", [
+    ("--type bpe --vocab-size 280", ["<|endoftext|>"]),
+    ("--type bpe --vocab-size 280 --with-mask", ["<|endoftext|>", "<mask>"]),
+    ("--type wordpiece --vocab-size 70", BERT),
+    ("--type unigram --vocab-size 306 --with-mask", ["<|endoftext|>", "<mask>"])])
+def test_a_trained_tokenizer_is_what_the_library_reads_and_gives_text_back(tmp_path, text, words, special):
+    out = tmp_path / "tokenizer.json"
+    assert trainyard("tokenizer", "train", text, *words.split(), "--out", out).stdout == f"{out}\n"
+    theirs = tokenizers.Tokenizer.from_file(str(out))
+    assert [theirs.id_to_token(i) for i in range(len(special))] == special
+    assert {t.content for t in theirs.get_added_tokens_decoder().values()} == set(special)
+    for line in ("the old harbour", "[the harbour]", "-- Anna"):
+        ids = trainyard("tokenizer", "encode", "--tokenizer", out, "--", line).stdout.split()
+        assert [int(i) for i in ids] == theirs.encode(line, add_special_tokens=False).ids
+        back = trainyard("tokenizer", "decode", "--tokenizer", out, *ids).stdout
+        assert back == theirs.decode([int(i) for i in ids], skip_special_tokens=False) + "\n"
+
+
+@pytest.mark.parametrize("objective,model,words", [
+    ("causal", "llama-nano", "--type bpe --vocab-size 280"),
+    ("causal", "llama-nano", "--type unigram --vocab-size 306"),
+    ("masked", "bert-nano", "--type wordpiece --vocab-size 70"),
+    ("masked", "bert-nano", "--type bpe --vocab-size 280 --with-mask")])
+def test_a_job_trains_with_it(tmp_path, text, objective, model, words):
+    trainyard("tokenizer", "train", text, *words.split(), "--out", tmp_path / "tokenizer.json")
+    (tmp_path / "job.yaml").write_text(json.dumps({
+        "version": 1, "name": "with-it", "kind": "pretrain", "objective": objective, "model": {"preset": model},
+        "tokenizer": {"from": str(tmp_path / "tokenizer.json")}, "data": {"train": [{"path": str(text)}]},
+        "train": {"max_steps": 1, "global_batch_size": 1, "max_length": 32, "precision": "fp32"}}))
+    done = subprocess.run([TRAINER, "run", tmp_path / "job.yaml", "--out", tmp_path / "out"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_kind_that_does_not_exist_is_named_with_those_that_do(tmp_path, text):
+    done = trainyard("tokenizer", "train", text, "--type", "wordpeice", "--out", tmp_path / "t.json", check=False)
+    assert done.returncode == 2 and "wordpeice" in done.stderr
+    assert "bpe, wordpiece and unigram" in done.stderr and not (tmp_path / "t.json").exists()
+
+
+def test_data_check_counts_what_training_would_read(tmp_path, text):
+    counts = dict(line.split() for line in trainyard("data", "check", text).stdout.splitlines())
+    assert counts["files"] == "1" and int(counts["bytes"]) == len(SENTENCES.encode())
+    (tmp_path / "a.jsonl").write_text('{"body": "one"}\n{"text": "two"}\n')
+    done = trainyard("data", "check", tmp_path / "a.jsonl", "--text-field", "body", check=False)
+    assert done.returncode == 2 and "a.jsonl:2" in done.stderr
