@@ -6,6 +6,7 @@
 #include "cli/completion.h"
 #include "cli/exit_code.h"
 #include "cli/words.h"
+#include "common/standard_streams.h"
 
 namespace trainyard::cli {
 namespace {
@@ -186,6 +187,12 @@ void AddClusterCommands(CLI::App& app, Words& w, Run* run) {
   completion->add_option("shell", w.shell, "bash, zsh or fish")->required();
 }
 
+// 0 says that what was asked for was told.
+int Finished(int code) {
+  const Status told = FinishStdout();
+  return code == kOk && !told.ok() ? Fail(told) : code;
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("Trainyard trains language models as a service.", "trainyard");
   app.footer("Example: trainyard up &   trainyard submit examples/jobs/shakespeare.yaml");
@@ -207,7 +214,7 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
-    return app.exit(success);
+    return Finished(app.exit(success));
   } catch (const CLI::ParseError& error) {
     const Mistake mistake = FindMistake(app, {argv + 1, argv + argc});
     if (mistake.word.empty())
@@ -219,10 +226,13 @@ int Main(int argc, char** argv) {
     return kUsage;
   }
   const auto format = ParseFormat(words.output);
-  return format.ok() ? run(*format) : Fail(format.status());
+  return Finished(format.ok() ? run(*format) : Fail(format.status()));
 }
 
 }  // namespace
 }  // namespace trainyard::cli
 
-int main(int argc, char** argv) { return trainyard::cli::Main(argc, argv); }
+int main(int argc, char** argv) {
+  trainyard::HoldStandardStreams();
+  return trainyard::cli::Main(argc, argv);
+}

@@ -11,6 +11,7 @@
 #include "common/files.h"
 #include "common/http/status_server.h"
 #include "common/metrics/registry.h"
+#include "common/standard_streams.h"
 #include "common/thread.h"
 #include "common/wire/channel.h"
 #include "coordinator/coordinator.h"
@@ -227,4 +228,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace trainyard::coordinator
 
-int main(int argc, char** argv) { return trainyard::coordinator::Main(argc, argv); }
+int main(int argc, char** argv) {
+  trainyard::HoldStandardStreams();
+  return trainyard::coordinator::Main(argc, argv);
+}

@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/files.h"
 #include "common/http/status_server.h"
+#include "common/standard_streams.h"
 #include "common/wire/channel.h"
 #include "worker/agent/agent.h"
 #include "worker/agent/flags.h"
@@ -168,6 +169,7 @@ int Serve(const Flags& flags, int signal_fd) {
 
 int main(int argc, char** argv) {
   using namespace trainyard;
+  HoldStandardStreams();
   const auto flags = worker::ParseFlags(std::vector<std::string>(argv + 1, argv + argc));
   if (!flags.ok()) return worker::Fail(flags.status(), worker::kUsage);
   if (flags->help) {

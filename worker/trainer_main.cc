@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "common/clock.h"
+#include "common/standard_streams.h"
 #include "worker/engine/memory.h"
 #include "worker/loop/by_hand.h"
 #include "worker/loop/rank_main.h"
@@ -252,6 +253,12 @@ void AddModelTools(CLI::App& tool, Words& w, Run* run) {
   to->add_option("--type", w.export_to.type, "f32, f16 or bf16; gguf also q8_0, q4_0, q4_k_m");
 }
 
+// 0 says that what was asked for was told.
+int Finished(int code) {
+  const Status told = FinishStdout();
+  return code == kOk && !told.ok() ? Fail(told) : code;
+}
+
 int Main(int argc, char** argv) {
   LogToStderr();
   Words words;
@@ -272,15 +279,16 @@ int Main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
-    return code == 0 ? kOk : kUsage;
+    return Finished(code == 0 ? kOk : kUsage);
   }
-  return run();
+  return Finished(run());
 }
 
 }  // namespace
 }  // namespace trainyard::worker
 
 int main(int argc, char** argv) {
+  trainyard::HoldStandardStreams();
   trainyard::worker::KeepFreedMemory();
   int code = 1;
   try {

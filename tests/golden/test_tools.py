@@ -81,3 +81,18 @@ def test_data_check_counts_what_training_would_read(tmp_path, text):
     (tmp_path / "a.jsonl").write_text('{"body": "one"}\n{"text": "two"}\n')
     done = trainyard("data", "check", tmp_path / "a.jsonl", "--text-field", "body", check=False)
     assert done.returncode == 2 and "a.jsonl:2" in done.stderr
+
+
+def test_what_cannot_be_told_is_an_error(tmp_path, text):
+    command = [TRAINYARD, "data", "check", text]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and "No space left on device" in done.stderr
+    # Closed: nothing else gets its number, and what is printed lands in no file.
+    out = tmp_path / "tokenizer.json"
+    train = f"'{TRAINYARD}' tokenizer train '{text}' --vocab-size 280 --out '{out}'"
+    done = subprocess.run(["bash", "-c", f"{train} >&- 2>&-"])
+    assert done.returncode == 1
+    whole = out.read_bytes()
+    trainyard("tokenizer", "train", text, "--vocab-size", 280, "--out", out)
+    assert out.read_bytes() == whole
