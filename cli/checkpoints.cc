@@ -168,8 +168,12 @@ int CheckpointExport(const Place& place, const std::string& ref, const std::stri
 
 StatusOr<std::filesystem::path> CheckpointFolder(const Place& place, const std::string& ref) {
   if (!ref.starts_with("job:")) {
-    if (ref.ends_with(".gguf") && std::filesystem::exists(ref)) return std::filesystem::path(ref);
-    if (!std::filesystem::exists(std::filesystem::path(ref) / "config.json"))
+    std::error_code ignored;
+    if (!std::filesystem::exists(ref, ignored))
+      return NotFound(
+          "{} does not exist; name a Hugging Face folder, a .gguf file, or job:NAME@latest", ref);
+    if (ref.ends_with(".gguf")) return std::filesystem::path(ref);
+    if (!std::filesystem::exists(std::filesystem::path(ref) / "config.json", ignored))
       return NotFound(
           "{} holds no config.json; name a Hugging Face folder, a .gguf file, "
           "or job:NAME@latest",
@@ -184,8 +188,11 @@ StatusOr<std::filesystem::path> CheckpointFolder(const Place& place, const std::
   const std::filesystem::path cached = place.home / "cache" / found.checkpoint().manifest_digest();
   if (!std::filesystem::exists(cached)) {
     const std::filesystem::path partial = cached.string() + ".part-" + RandomHex(4);
-    RETURN_IF_ERROR(Download(*client, found, partial));
     std::error_code error;
+    if (const Status status = Download(*client, found, partial); !status.ok()) {
+      std::filesystem::remove_all(partial, error);
+      return status;
+    }
     std::filesystem::rename(partial, cached, error);
     if (error && !std::filesystem::exists(cached))
       return Internal("cannot rename {}: {}", partial.string(), error.message());

@@ -22,7 +22,15 @@ namespace trainyard::worker {
 namespace {
 
 // As the command line has them.
-enum ExitCode { kOk = 0, kFailed = 1, kUsage = 2, kNotFound = 3, kStopped = 130 };
+enum ExitCode {
+  kOk = 0,
+  kFailed = 1,
+  kUsage = 2,
+  kNotFound = 3,
+  kDenied = 4,
+  kConflict = 6,
+  kStopped = 130
+};
 
 // Short lines on stderr: "12:00:03.123 info step=10 loss=5.1". No colour, so that a log file of one
 // reads like a terminal.
@@ -39,6 +47,8 @@ int Fail(const Status& status) {
   std::fprintf(stderr, "trainyard-trainer: %s\n", MessageOf(status).c_str());
   if (absl::IsInvalidArgument(status)) return kUsage;
   if (absl::IsNotFound(status)) return kNotFound;
+  if (absl::IsPermissionDenied(status)) return kDenied;
+  if (absl::IsAlreadyExists(status) || absl::IsFailedPrecondition(status)) return kConflict;
   if (absl::IsAborted(status)) return kStopped;
   return kFailed;
 }

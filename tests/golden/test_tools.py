@@ -96,3 +96,22 @@ def test_what_cannot_be_told_is_an_error(tmp_path, text):
     whole = out.read_bytes()
     trainyard("tokenizer", "train", text, "--vocab-size", 280, "--out", out)
     assert out.read_bytes() == whole
+
+
+def test_errors_name_the_file_and_have_the_code_of_their_kind(tmp_path, text):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.json").write_text("{")
+    missing, broken = tmp_path / "missing", tmp_path / "broken.json"
+    for words, code, said in (
+            (["generate", "--model", missing, "--prompt", "a"], 3, f"{missing} does not exist"),
+            (["model", "inspect", tmp_path / "empty"], 3, "holds no config.json"),
+            (["model", "export", tmp_path, tmp_path / "x.gguf"], 2, "--format is required"),
+            (["tokenizer", "train", text], 2, "--out is required"),
+            (["tokenizer", "train", missing, "--out", tmp_path / "t.json"], 3, str(missing)),
+            (["tokenizer", "train", text, "--out", tmp_path / "t.json", "--vocab-size", "100000"], 2, "ask for"),
+            (["tokenizer", "encode", "--tokenizer", missing, "a"], 3, str(missing)),
+            (["tokenizer", "encode", "--tokenizer", broken, "a"], 2, str(broken)),
+            (["tokenizer", "encode", "--tokenizer", tmp_path / "empty", "a"], 3, str(tmp_path / "empty")),
+            (["data", "check", missing], 3, str(missing))):
+        done = trainyard(*words, check=False)
+        assert done.returncode == code and said in done.stderr and not done.stdout, (words, done)
