@@ -11,6 +11,10 @@ import subprocess
 import pytest
 
 tokenizers = pytest.importorskip("tokenizers")
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import tiny_models
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("TRAINYARD_BUILD_DIR", REPOSITORY / "build")).resolve()
@@ -115,3 +119,61 @@ def test_errors_name_the_file_and_have_the_code_of_their_kind(tmp_path, text):
             (["data", "check", missing], 3, str(missing))):
         done = trainyard(*words, check=False)
         assert done.returncode == code and said in done.stderr and not done.stdout, (words, done)
+
+
+TEMPLATE = "{% for m in messages %}{{ m.role + ': ' + m.content + '\\n' }}{% endfor %}"
+
+
+@pytest.fixture(scope="module")
+def talker(tmp_path_factory):
+    """A model that says nothing of sense, with a tokenizer and a chat template."""
+    folder = tmp_path_factory.mktemp("talker")
+    (folder / "text.txt").write_text(SENTENCES)
+    trainyard("tokenizer", "train", folder / "text.txt", "--vocab-size", 280, "--out", folder / "tokenizer.json")
+    tiny_models.make("llama", vocab_size=280).save_pretrained(folder)
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    return folder
+
+
+def generate(model, *words, **more):
+    return trainyard("generate", "--model", model, "--max-new-tokens", 4, "--threads", 1, *words, **more)
+
+
+def test_a_prompt_in_brackets_or_with_a_dash_is_one_text(talker):
+    for prompt in ("[1, 2]", "-x", "- a list", "a,b"):
+        assert generate(talker, "--prompt", prompt).stdout.startswith(prompt)
+
+
+def test_a_file_of_prompts_is_read_line_by_line_and_a_bad_line_is_named(talker, tmp_path):
+    (tmp_path / "good.txt").write_bytes(b"one\r\n\ntwo\n[3]")
+    answers = [json.loads(line) for line in generate(talker, "--prompts", tmp_path / "good.txt").stdout.splitlines()]
+    assert [answer["prompt"] for answer in answers] == ["one", "two", "[3]"]
+    for name, text, said in (
+            ("not_utf8.txt", b"one\n\xff\n", "not_utf8.txt:2"),
+            ("no_content.jsonl", b'{"prompt": "x"}\n{"messages": [{"role": "user"}]}\n', "no_content.jsonl:2"),
+            ("no_object.jsonl", b'{"messages": [1]}\n', "no_object.jsonl:1"),
+            ("no_json.jsonl", b'\n{"prompt": \n', "no_json.jsonl:2"),
+            ("nothing.txt", b"\n\n", "nothing.txt has no prompts")):
+        (tmp_path / name).write_bytes(text)
+        done = generate(talker, "--prompts", tmp_path / name, check=False)
+        assert done.returncode == 2 and said in done.stderr and not done.stdout, done
+
+
+def test_an_option_that_cannot_be_is_refused_before_anything_is_shown(talker):
+    for words in ("--temperature -1", "--top-p 2", "--max-new-tokens -3", "--precision fp8", "--top-k -1"):
+        done = generate(talker, "--prompt", "a", *words.split(), check=False)
+        assert done.returncode == 2 and words.split()[0].strip("-").replace("-", "_") in done.stderr.replace("-", "_")
+        assert not done.stdout
+
+
+def test_a_conversation_goes_on_after_a_line_that_is_not_text(talker, tmp_path):
+    chat = [TRAINYARD, "chat", talker, "--max-new-tokens", "4", "--threads", "1"]
+    done = subprocess.run(chat, input=b"\xff\nhello\n", capture_output=True, timeout=120)
+    assert done.returncode == 0 and b"not UTF-8 at its byte 0" in done.stderr and done.stdout.count(b"\n") >= 1
+    assert subprocess.run(chat, input=b"", capture_output=True, timeout=120).returncode == 0
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (bare / name).symlink_to(talker / name)
+    done = trainyard("chat", bare, check=False, input="")
+    assert done.returncode == 6 and "has no chat template" in done.stderr

@@ -62,6 +62,10 @@ class Talk {
 
 Status Chat(const ChatOptions& options) {
   ASSIGN_OR_RETURN(const OpenedModel model, OpenModel(options.model, options.open));
+  if (!model.chat_template.has_value())
+    return FailedPrecondition(
+        "{} has no chat template; `trainyard generate --prompt` goes on from text",
+        options.model.string());
   ASSIGN_OR_RETURN(Talk talk, Talk::Begin(model, options));
   std::fprintf(stderr, "Chat with %s: a line is a message; /reset forgets, /quit or Ctrl-D ends.\n",
                options.model.string().c_str());
@@ -71,7 +75,10 @@ Status Chat(const ChatOptions& options) {
   while (true) {
     std::fputs("> ", stderr);
     const ssize_t size = ::getline(&line, &capacity, stdin);
-    if (size < 0) return OkStatus();
+    if (size < 0) {
+      std::fputs("\n", stderr);
+      return OkStatus();
+    }
     std::string said(line, static_cast<size_t>(size));
     while (!said.empty() && (said.back() == '\n' || said.back() == '\r')) said.pop_back();
     if (said.empty()) continue;

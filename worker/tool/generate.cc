@@ -20,6 +20,7 @@ constexpr size_t kPromptsMax = 100'000;
 
 // The lines of a file: texts, or of a .jsonl file objects with "prompt" or "messages".
 struct PromptLine {
+  std::string place;  // FILE:LINE
   std::string text;
   ordered_json messages;  // null: it is a text
 };
@@ -29,15 +30,17 @@ StatusOr<std::vector<PromptLine>> ReadPrompts(const std::filesystem::path& path)
   int64_t number = 0;
   for (size_t begin = 0; begin < all.size();) {
     const size_t end = std::min(all.find('\n', begin), all.size());
-    const std::string line = all.substr(begin, end - begin);
+    std::string line = all.substr(begin, end - begin);
     begin = end + 1;
     ++number;
+    if (line.ends_with('\r')) line.pop_back();
     if (line.empty()) continue;
+    const std::string place = fmt::format("{}:{}", path.string(), number);
     if (prompts.size() == kPromptsMax) {
       return InvalidArgument("{} has more than {} prompts", path.string(), kPromptsMax);
     }
     if (path.extension() != ".jsonl") {
-      prompts.push_back({.text = line, .messages = {}});
+      prompts.push_back({.place = place, .text = line, .messages = {}});
       continue;
     }
     const auto json = ordered_json::parse(line, nullptr, /*allow_exceptions=*/false);
@@ -46,12 +49,14 @@ StatusOr<std::vector<PromptLine>> ReadPrompts(const std::filesystem::path& path)
         json.is_object() && json.contains("messages") && json["messages"].is_array();
     if (!has_text && !has_messages) {
       return InvalidArgument(
-          "{}:{}: each line must be an object with the text \"prompt\" or the list \"messages\"",
-          path.string(), number);
+          "{}: each line must be an object with the text \"prompt\" or the list \"messages\"",
+          place);
     }
-    prompts.push_back({.text = has_text ? json["prompt"].get<std::string>() : "",
+    prompts.push_back({.place = place,
+                       .text = has_text ? json["prompt"].get<std::string>() : "",
                        .messages = has_text ? ordered_json() : json["messages"]});
   }
+  if (prompts.empty()) return InvalidArgument("{} has no prompts", path.string());
   return prompts;
 }
 
@@ -112,11 +117,11 @@ Status GenerateFile(const OpenedModel& model, const GenerateOptions& options) {
   ASSIGN_OR_RETURN(const std::vector<PromptLine> lines, ReadPrompts(options.prompts));
   std::vector<std::vector<int32_t>> prompts;
   for (const PromptLine& line : lines) {
-    ASSIGN_OR_RETURN(std::vector<int32_t> ids,
-                     line.messages.is_null()
-                         ? TokensOfText(model, line.text)
-                         : TokensOfChat(model, line.messages, options.sampling.now));
-    prompts.push_back(std::move(ids));
+    StatusOr<std::vector<int32_t>> ids =
+        line.messages.is_null() ? TokensOfText(model, line.text)
+                                : TokensOfChat(model, line.messages, options.sampling.now);
+    if (!ids.ok()) return Annotate(ids.status(), line.place);
+    prompts.push_back(*std::move(ids));
   }
   FileAnswers answers(model, options.sampling.stop, lines);
   Status taken = OkStatus();
@@ -133,9 +138,9 @@ Status GenerateFile(const OpenedModel& model, const GenerateOptions& options) {
 }
 
 StatusOr<std::vector<int32_t>> PromptOf(const OpenedModel& model, const GenerateOptions& options) {
-  if (options.chat.empty()) return TokensOfText(model, options.prompt);
+  if (!options.chat.has_value()) return TokensOfText(model, options.prompt);
   ASSIGN_OR_RETURN(ordered_json messages, Conversation(options.system));
-  ASSIGN_OR_RETURN(ordered_json message, Message("user", options.chat));
+  ASSIGN_OR_RETURN(ordered_json message, Message("user", *options.chat));
   messages.push_back(std::move(message));
   return TokensOfChat(model, messages, options.sampling.now);
 }
@@ -151,10 +156,14 @@ Status Generate(const GenerateOptions& options) {
   ASSIGN_OR_RETURN(const OpenedModel model, OpenModel(options.model, options.open));
   if (!options.prompts.empty()) return GenerateFile(model, options);
   ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, PromptOf(model, options));
-  Print(options.prompt);
-  Answer answer(model, options.sampling.stop, Print);
+  // The prompt stands before the answer once there is one: an error stands alone.
+  std::string before = options.prompt;
+  Answer answer(model, options.sampling.stop, [&before](std::string_view text) {
+    Print(std::exchange(before, {}));
+    Print(text);
+  });
   RETURN_IF_ERROR(Continue(model, prompt, options.sampling, answer));
-  Print("\n");
+  Print(before + "\n");
   return OkStatus();
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,7 +40,7 @@ struct SamplingWords {
 struct GenerateOptions {
   std::filesystem::path model;  // a Hugging Face folder or a .gguf file
   std::string prompt;
-  std::string chat;               // instead: a user's message, put into the model's chat template
+  std::optional<std::string> chat;  // instead: a user's message, put into the model's chat template
   std::string system;               // the message before it; empty: the template's own
   std::filesystem::path prompts;    // instead: a file of prompts, one a line
   OpenOptions open;
