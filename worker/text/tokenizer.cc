@@ -169,12 +169,14 @@ Status TokenizerTrainer::Feed(std::span<const std::string_view> texts) {
 }
 
 StatusOr<Tokenizer> TokenizerTrainer::Finish(const TokenizerTrainingOptions& options) {
-  if (options.vocab_size < 0 || options.min_frequency < 0 || options.alphabet_size < 1)
+  // The crate takes memory for the whole vocabulary before it learns the first entry.
+  if (options.vocab_size < 1 || options.vocab_size > kVocabSizeMax)
+    return InvalidArgument("tokenizer: vocab_size must be between 1 and {}, got {}", kVocabSizeMax,
+                           options.vocab_size);
+  if (options.min_frequency < 0 || options.alphabet_size < 1)
     return InvalidArgument(
-        "tokenizer: vocab_size {} and min_frequency {} must not be negative, alphabet_size {} is "
-        "at "
-        "least 1",
-        options.vocab_size, options.min_frequency, options.alphabet_size);
+        "tokenizer: min_frequency {} must not be negative, alphabet_size {} is at least 1",
+        options.min_frequency, options.alphabet_size);
   const std::vector<std::string_view> special(options.special_tokens.begin(),
                                               options.special_tokens.end());
   const std::vector<TySlice> slices = SlicesOf(special);

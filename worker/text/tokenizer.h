@@ -139,8 +139,10 @@ std::vector<std::string> BertSpecialTokens();
 // others the end of a text, and <mask> if it is to serve a masked objective.
 std::vector<std::string> SpecialTokensFor(TokenizerKind kind, bool with_mask);
 
+constexpr int64_t kVocabSizeMax = int64_t{1} << 20;
+
 struct TokenizerTrainingOptions {
-  int64_t vocab_size = 4096;  // special tokens included
+  int64_t vocab_size = 4096;  // special tokens included; at most kVocabSizeMax
   int64_t min_frequency = 2;  // a pair seen less often is not joined
   // kWordPiece and kUnigram: the most frequent characters kept; words with others teach nothing.
   int64_t alphabet_size = 1000;

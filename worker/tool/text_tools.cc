@@ -45,9 +45,20 @@ StatusOr<Tokenizer> OpenTokenizer(const std::filesystem::path& path) {
   return tokenizer;
 }
 
+// Before hours of training, not after.
+Status CheckPlaceFor(const std::filesystem::path& file) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(file, ignored))
+    return InvalidArgument("--out {} is a folder; name the file to make in it", file.string());
+  const std::filesystem::path parent = file.parent_path();
+  if (parent.empty() || std::filesystem::is_directory(parent, ignored)) return OkStatus();
+  return NotFound("--out {}: there is no folder {}", file.string(), parent.string());
+}
+
 }  // namespace
 
 Status TrainTokenizerTool(const TokenizerTrainOptions& options) {
+  RETURN_IF_ERROR(CheckPlaceFor(options.out));
   ASSIGN_OR_RETURN(const PrepareSource source,
                    OpenSource(options.files, options.format, options.text_field));
   ASSIGN_OR_RETURN(const TokenizerKind kind, TokenizerKindNamed(options.type));

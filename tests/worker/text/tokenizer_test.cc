@@ -64,6 +64,10 @@ TEST(Tokenizer, SaysWhichVocabularyTheTextSupports) {
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("supports")));
   EXPECT_THAT(trainer.Finish({.vocab_size = 256}),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("at least 257")));
+  // Numbers for which there is no memory are refused before it is asked for.
+  for (const int64_t absurd : {int64_t{-4}, int64_t{0}, kVocabSizeMax + 1, int64_t{9999999999999}})
+    EXPECT_THAT(trainer.Finish({.vocab_size = absurd}),
+                StatusIs(StatusCode::kInvalidArgument, HasSubstr("between 1 and 1048576")));
 }
 
 TEST(Tokenizer, RefusesWhatIsNotATokenizerOrNotText) {
