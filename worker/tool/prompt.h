@@ -10,7 +10,6 @@
 
 #include "common/status.h"
 #include "worker/tool/open_model.h"
-#include "worker/tool/tools.h"
 
 namespace trainyard::worker {
 
