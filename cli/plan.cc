@@ -80,7 +80,8 @@ StatusOr<double> MeasureRate(const JobSpec& spec, const JobPlan& made) {
                 file.string(), "--precision", made.shape.step.bfloat16 ? "bf16" : "fp32",
                 "--recompute", spec.train.recompute, "--optim", spec.train.optim, "--rows",
                 fmt::format("{}", made.shape.step.rows), "--length",
-                fmt::format("{}", made.shape.step.length), "--threads",
+                fmt::format("{}", made.shape.step.length), "--learning",
+                fmt::format("{}", plan::LearningShare(made.shape.step.masking)), "--threads",
                 fmt::format("{}", made.shape.step.threads)});
   std::filesystem::remove(file);
   RETURN_IF_ERROR(output.status());

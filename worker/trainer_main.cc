@@ -199,6 +199,8 @@ void AddPace(CLI::App& tool, Words& w, Run* run) {
   pace->add_option("--precision", w.pace.precision, "fp32 or bf16");
   pace->add_option("--recompute", w.pace.recompute, "none, activations or block");
   pace->add_option("--optim", w.pace.optim, "adamw or muon");
+  pace->add_option("--learning", w.pace.learning, "share of the places that learn")
+      ->check(CLI::Range(0.0, 1.0));
   pace->add_option("--rows", w.pace.rows, "of a micro-batch");
   pace->add_option("--length", w.pace.length, "tokens of a row");
   pace->add_option("--threads", w.pace.threads);

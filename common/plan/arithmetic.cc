@@ -18,6 +18,12 @@ int64_t MultiplyingParameters(const ModelConfig& model) {
   return count;
 }
 
+// Of them, the matrices that only places that learn meet.
+int64_t HeadParameters(const ModelConfig& model) {
+  const int64_t width = model.hidden_size;
+  return model.vocab_size * width + (model.family().head == HeadKind::kMasked ? width * width : 0);
+}
+
 }  // namespace
 
 Arithmetic ArithmeticOf(const RankShape& shape) {
@@ -32,9 +38,11 @@ Arithmetic ArithmeticOf(const RankShape& shape) {
   a.steps = shape.steps;
   a.tokens = a.steps * a.tokens_per_step;
   const auto multiplying = static_cast<double>(MultiplyingParameters(model));
-  const auto attention = static_cast<double>(model.layers * model.query_width() * step.length);
-  const auto head = static_cast<double>(model.vocab_size * model.hidden_size);
-  a.operations_per_token = 6 * multiplying + 6 * attention;
+  const double head = static_cast<double>(HeadParameters(model));
+  const auto attention = static_cast<double>(model.layers * model.query_width() * step.length) *
+                         (model.family().causal ? 1 : 2);
+  a.operations_per_token =
+      6 * (multiplying - head + LearningShare(step.masking) * head) + 6 * attention;
   if (step.recompute == Recompute::kBlock) {
     a.operations_per_token += 2 * (multiplying - head) + 2 * attention;
   }

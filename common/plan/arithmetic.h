@@ -15,9 +15,9 @@ struct Arithmetic {
   int64_t tokens_per_step = 0;  // all ranks
   int64_t steps = 0;
   int64_t tokens = 0;  // of the whole job
-  // Forward and backward: 6 for each parameter that multiplies a token, and 6 layers x
-  // attention width x tokens of a row for causal attention. With recompute what is done twice
-  // counts twice.
+  // Forward and backward: 6 for each parameter that multiplies a token (of the head, for each token
+  // that learns), and 6 layers x attention width x tokens of a row for causal attention, twice that
+  // where tokens see both ways. With recompute what is done twice counts twice.
   double operations_per_token = 0;
 };
 Arithmetic ArithmeticOf(const RankShape& shape);

@@ -39,15 +39,13 @@ StatusOr<RankShape> RankShapeOf(const JobSpec& spec, int64_t vocab_size, bool bf
                                                       {{"bos_token_id", nullptr},
                                                        {"eos_token_id", nullptr},
                                                        {"pad_token_id", nullptr}}));
-  if (shape.step.model.logit_softcap != 0) {
-    return Unimplemented("no plan for models that cap their logits");
-  }
   shape.step.bfloat16 = bfloat16;
   shape.step.recompute = RecomputeFromName(spec.train.recompute);
   shape.step.rows = spec.train.micro_batch_size;
   shape.step.length = spec.train.max_length;
   shape.step.threads = static_cast<int>(spec.resources.threads_per_rank);
   shape.step.muon = spec.train.optim == "muon";
+  if (spec.objective == "masked") shape.step.masking = spec.masking;
   shape.ranks = static_cast<int>(spec.resources.ranks);
   shape.rows_per_rank = spec.train.global_batch_size / spec.resources.ranks;
   shape.steps = spec.train.max_steps;

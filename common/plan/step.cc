@@ -33,21 +33,24 @@ class Replay {
         model_(step.model),
         family_(model_.family()),
         meter_(meter),
-        tokens_(step.tokens()) {}
+        tokens_(step.tokens()),
+        learning_(step.learning()) {}
 
   void ForwardBackward() {
-    const Held targets = meter_.Take(kData, "targets", tokens_ * kId);
+    const Targets targets = TakeTargets();
     std::vector<BlockSaved> blocks(static_cast<size_t>(model_.layers));
     const Places places = Embed();
     Held x = Kept("block input", model_.hidden_size);
     for (BlockSaved& saved : blocks) x = BlockForward(std::move(x), saved);
-    const Held last = x;
-    const FinalNorm final_norm = FinalNormForward();
-    const HeadSaved head = HeadTransform();
-    const Held signals = meter_.Take(kHead, "log-probabilities", tokens_ * (2 * kFloat + 1));
-    const Held dhidden = Between("gradient of the residual stream", model_.hidden_size);
-    Head(/*backward=*/true);
+    const HeadSaved head = HeadForward(std::move(x));
+    const Held coefficients = OfLearning("gradients by log-probabilities", kFloat);
+    const Signals signals = TakeSignals(/*entropy=*/caps_logits());
+    if (caps_logits()) Logits();  // a sweep of its own
+    const Held dhidden = HeadBackward();
     const Held dseen = HeadTransformBackward();
+    const Held dspread = every_place_learns()
+                             ? nullptr
+                             : Between("gradient of the residual stream", model_.hidden_size);
 
     Held dx =
         masked_head() ? Held() : Between("gradient of the residual stream", model_.hidden_size);
@@ -58,28 +61,32 @@ class Replay {
   }
 
   void Forward() {
-    const Held targets = meter_.Take(kData, "targets", tokens_ * kId);
+    const Targets targets = TakeTargets();
     const Places places = Embed();
     Held x = Kept("block input", model_.hidden_size);
     for (int64_t layer = 0; layer < model_.layers; ++layer) {
       BlockSaved saved;
       x = BlockForward(std::move(x), saved);
     }
-    const FinalNorm final_norm = FinalNormForward();
-    const HeadSaved head = HeadTransform();
-    const Held signals = meter_.Take(kHead, "log-probabilities", tokens_ * (3 * kFloat + 1));
-    Head(/*backward=*/false);
+    const HeadSaved head = HeadForward(std::move(x));
+    const Signals signals = TakeSignals(/*entropy=*/true);
+    Logits();
   }
 
  private:
   struct Places {
     Held ids, rope, local_rope, embedded, stats;
   };
-  struct FinalNorm {
-    Held stats, hidden;
+  struct Targets {
+    Held ids, places;
   };
+  // Of a head: what it sees, and what it keeps for backward.
   struct HeadSaved {
+    Held last, final_stats, hidden;
     Held dense, activated, stats, out;
+  };
+  struct Signals {
+    Held logprob, match, logsumexp, entropy;
   };
 
   Held Kept(std::string_view tensor, int64_t width) {
@@ -88,25 +95,41 @@ class Replay {
   Held Between(std::string_view tensor, int64_t width) {
     return meter_.Take(kInFlight, tensor, tokens_ * width * step_.real());
   }
+  // Of the places that learn.
+  Held OfLearning(std::string_view tensor, int64_t bytes_of_place) {
+    return meter_.Take(kHead, tensor, learning_ * bytes_of_place);
+  }
+  Held KeptOfLearning(std::string_view tensor) {
+    return meter_.Take(kActivations, tensor, learning_ * model_.hidden_size * step_.real());
+  }
+  bool caps_logits() const { return model_.logit_softcap != 0; }
+  bool every_place_learns() const { return learning_ == tokens_; }
+  Targets TakeTargets() {
+    return {.ids = meter_.Take(kData, "targets", learning_ * kId),
+            .places = every_place_learns()
+                          ? nullptr
+                          : meter_.Take(kData, "places that learn", learning_ * kId)};
+  }
   // What an operation works in; given back at the end of the statement.
   void Scratch(std::string_view tensor, int64_t bytes) { meter_.Take(kScratch, tensor, bytes); }
   // bfloat16 products are the kernels', float32 ones a library's.
   void ProductScratch(int64_t m, int64_t n, int64_t k) {
     if (step_.bfloat16) Scratch("products", ProductScratchBytes(m, n, k, step_.threads));
   }
-  void GradientScratch(int64_t outputs, int64_t inputs) {
+  void GradientScratch(int64_t rows, int64_t outputs, int64_t inputs) {
     const int64_t n = family_.names.linear_is_in_out ? outputs : inputs;
     if (step_.bfloat16) {
-      Scratch("products", GradientProductScratchBytes(n, tokens_, step_.threads));
+      Scratch("products", GradientProductScratchBytes(n, rows, step_.threads));
     }
   }
   void AttentionScratch(bool backward) {
     Scratch("attention", AttentionScratchBytes(model_.head_width, step_.length, step_.real(),
                                                step_.threads, backward));
   }
-  Held NormStats() {
+  Held NormStats() { return NormStatsOf(tokens_); }
+  Held NormStatsOf(int64_t rows) {
     const int64_t of_token = family_.norm == NormKind::kLayer ? 2 : 1;
-    return meter_.Take(kActivations, "norm statistics", tokens_ * of_token * kFloat);
+    return meter_.Take(kActivations, "norm statistics", rows * of_token * kFloat);
   }
   Held HeadStats(int64_t heads) {
     return meter_.Take(kActivations, "norm statistics", tokens_ * heads * kFloat);
@@ -116,7 +139,7 @@ class Replay {
   bool norms_after() const { return family_.norm_place != NormPlace::kBefore; }
   // Returns the gradient of the inputs.
   Held LinearBackward(int64_t inputs, int64_t outputs) {
-    GradientScratch(outputs, inputs);
+    GradientScratch(tokens_, outputs, inputs);
     Held dinputs = Between("gradients between operations", inputs);
     ProductScratch(tokens_, inputs, outputs);
     return dinputs;
@@ -137,30 +160,35 @@ class Replay {
     return places;
   }
 
-  FinalNorm FinalNormForward() {
-    FinalNorm made;
-    if (masked_head()) return made;
-    made.stats = NormStats();
-    made.hidden = Kept("final norm", model_.hidden_size);
-    return made;
-  }
-
-  HeadSaved HeadTransform() {
+  // From the last block's output, which the final norm keeps, to what the logits are made of.
+  HeadSaved HeadForward(Held x) {
     HeadSaved made;
+    if (!masked_head()) {
+      made.last = std::move(x);
+      made.final_stats = NormStats();
+      x = Kept("final norm", model_.hidden_size);
+    }
+    made.hidden = every_place_learns() ? x : KeptOfLearning("places that learn");
     if (!masked_head()) return made;
-    made.dense = Kept("head's layer", model_.hidden_size);
-    ProductScratch(tokens_, model_.hidden_size, model_.hidden_size);
-    made.activated = Kept("head's layer", model_.hidden_size);
-    made.stats = NormStats();
-    made.out = Kept("head's layer", model_.hidden_size);
+    made.dense = KeptOfLearning("head's layer");
+    ProductScratch(learning_, model_.hidden_size, model_.hidden_size);
+    made.activated = KeptOfLearning("head's layer");
+    made.stats = NormStatsOf(learning_);
+    made.out = KeptOfLearning("head's layer");
     return made;
   }
 
   Held HeadTransformBackward() {
     if (!masked_head()) return nullptr;
-    const Held dactivated = Between("gradient in the head", model_.hidden_size);
-    const Held ddense = Between("gradient in the head", model_.hidden_size);
-    return LinearBackward(model_.hidden_size, model_.hidden_size);
+    const auto between = [&] {
+      return meter_.Take(kInFlight, "gradient in the head",
+                         learning_ * model_.hidden_size * step_.real());
+    };
+    const Held dactivated = between(), ddense = between();
+    GradientScratch(learning_, model_.hidden_size, model_.hidden_size);
+    Held dhidden = between();
+    ProductScratch(learning_, model_.hidden_size, model_.hidden_size);
+    return dhidden;
   }
 
   Held BlockForward(Held x, BlockSaved& saved) {
@@ -292,19 +320,49 @@ class Replay {
     return step_.recompute == Recompute::kActivations ? Between(tensor, width) : nullptr;
   }
 
-  void Head(bool backward) {
-    const int64_t vocab = model_.vocab_size, width = model_.hidden_size;
-    const int64_t chunk =
-        std::min(tokens_, std::clamp<int64_t>(kChunkLogitsMax / vocab, 1, kChunkTokens));
-    const Held logits = meter_.Take(kHead, "logits", chunk * vocab * kFloat);
-    ProductScratch(chunk, vocab, width);
-    if (!backward) return;
-    if (masked_head()) Scratch("gradient of the bias", vocab * kFloat);
-    if (step_.bfloat16) {
-      Scratch("products", GradientProductScratchBytes(width, chunk, step_.threads));
+  // Returns the gradient by what the logits are made of.
+  Held HeadBackward() {
+    Held dhidden = meter_.Take(kInFlight, "gradient of what the head sees",
+                               learning_ * model_.hidden_size * step_.real());
+    const Held logits = Logits();
+    const int64_t values = chunk() * model_.vocab_size, width = model_.hidden_size;
+    const Held slope =
+        caps_logits() ? meter_.Take(kHead, "slope of the cap", values * kFloat) : nullptr;
+    const Held narrow = caps_logits() && step_.bfloat16
+                            ? meter_.Take(kHead, "gradient", values * step_.real())
+                            : nullptr;
+    if (masked_head()) {
+      // Sums over places, which ATen takes of bfloat16 numbers from a float32 copy.
+      const int64_t copied = step_.bfloat16 ? values : 0;
+      Scratch("gradient of the bias", (copied + model_.vocab_size) * kFloat);
     }
-    const Held dhidden = meter_.Take(kHead, "gradient", chunk * width * step_.real());
-    ProductScratch(chunk, width, vocab);
+    if (step_.bfloat16) {
+      Scratch("products", GradientProductScratchBytes(width, chunk(), step_.threads));
+    }
+    const Held dchunk = meter_.Take(kHead, "gradient", chunk() * width * step_.real());
+    // A capped gradient has no column more that would make pairs of an odd vocabulary's.
+    if (!caps_logits() || model_.vocab_size % 2 == 0) {
+      ProductScratch(chunk(), width, model_.vocab_size);
+    }
+    return dhidden;
+  }
+
+  Signals TakeSignals(bool entropy) {
+    return {.logprob = OfLearning("log-probabilities", kFloat),
+            .match = OfLearning("matches", 1),
+            .logsumexp = OfLearning("log-sum-exp", kFloat),
+            .entropy = entropy ? OfLearning("entropies", kFloat) : nullptr};
+  }
+
+  Held Logits() {
+    Held logits = meter_.Take(kHead, "logits", chunk() * model_.vocab_size * kFloat);
+    ProductScratch(chunk(), model_.vocab_size, model_.hidden_size);
+    return logits;
+  }
+
+  int64_t chunk() const {
+    return std::min(learning_,
+                    std::clamp<int64_t>(kChunkLogitsMax / model_.vocab_size, 1, kChunkTokens));
   }
 
   const StepShape& step_;
@@ -312,6 +370,7 @@ class Replay {
   const Family& family_;
   Meter& meter_;
   const int64_t tokens_;
+  const int64_t learning_;  // of them
 };
 
 }  // namespace

@@ -4,8 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
+#include "common/job_spec/job_spec.h"
 #include "common/model/config.h"
+#include "common/plan/learning.h"
 #include "common/plan/meter.h"
 #include "common/plan/recompute.h"
 
@@ -19,12 +22,14 @@ struct StepShape {
   int64_t length = 0;  // tokens of a row
   int threads = 1;
   bool muon = false;
+  std::optional<MaskingSpec> masking = {};  // objective masked: only masked places learn
 
   int64_t tokens() const { return rows * length; }
+  int64_t learning() const { return LearningPlacesMax(tokens(), masking); }
   int64_t real() const { return bfloat16 ? 2 : 4; }  // bytes of a weight and of an activation
 };
 
-// Forward and backward of one micro-batch of which every token is trained.
+// Forward and backward of one micro-batch.
 void ReplayForwardBackward(const StepShape& step, Meter& meter);
 // An evaluation's micro-batch.
 void ReplayForward(const StepShape& step, Meter& meter);

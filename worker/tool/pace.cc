@@ -1,4 +1,5 @@
 // tool pace: how long a job's micro-batch and update take here, without holding the whole model.
+#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -13,8 +14,8 @@ namespace {
 
 constexpr int kTimes = 3;  // each; the shortest counts, the first warms up
 
-// Ids that look like noise, every place trained.
-Batch NoiseRows(int64_t rows, int64_t length, int64_t vocab) {
+// Ids that look like noise; a share of the places learns, evenly spread.
+Batch NoiseRows(int64_t rows, int64_t length, int64_t vocab, double learning) {
   Batch batch;
   uint32_t state = 1;
   batch.cu_seqlens.push_back(0);
@@ -23,7 +24,9 @@ Batch NoiseRows(int64_t rows, int64_t length, int64_t vocab) {
       state = state * 1664525U + 1013904223U;
       const auto id = static_cast<int32_t>((state >> 8) % static_cast<uint32_t>(vocab));
       batch.token_ids_T.push_back(id);
-      batch.target_ids_T.push_back(id);
+      const auto place = static_cast<double>(row * length + i);
+      const bool learns = std::floor((place + 1) * learning) > std::floor(place * learning);
+      batch.target_ids_T.push_back(learns ? id : kNoTarget);
       batch.position_ids_T.push_back(static_cast<int32_t>(i));
     }
     batch.cu_seqlens.push_back(static_cast<int32_t>(batch.token_ids_T.size()));
@@ -43,7 +46,7 @@ StatusOr<Seconds> Time(ModelConfig config, int64_t layers, const PaceOptions& op
                                                                        : Precision::kFloat32,
                               .threads = options.threads,
                               .recompute = plan::RecomputeFromName(options.recompute)}));
-  const Batch batch = NoiseRows(options.rows, options.length, config.vocab_size);
+  const Batch batch = NoiseRows(options.rows, options.length, config.vocab_size, options.learning);
   ASSIGN_OR_RETURN(const CrossEntropy objective, CrossEntropy::Over(batch.targets()));
   const UpdateOptions update{
       .optimiser = options.optim == "muon" ? Optimiser::kMuon : Optimiser::kAdamW,

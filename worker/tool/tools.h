@@ -134,6 +134,7 @@ struct PaceOptions {
   std::string optim = "adamw";
   int64_t rows = 1;  // of a micro-batch
   int64_t length = 256;
+  double learning = 1;  // the share of the places that learn
   int threads = 1;
 };
 // Writes the seconds of a micro-batch and of an update of the model, measured with its first layer

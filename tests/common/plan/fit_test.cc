@@ -87,7 +87,7 @@ TEST(Arithmetic, CountsWhatMultipliesATokenAndNotWhatIsLookedUp) {
   RankShape shape = Shape(Gpt2Job());
   const auto multiplying = [&](ModelConfig config) {
     shape.step.model = *WithFamily(std::move(config));
-    const double attention = 6.0 * 2 * 24 * 512;
+    const double attention = (shape.step.model.family().causal ? 6.0 : 12.0) * 2 * 24 * 512;
     return std::lround((ArithmeticOf(shape).operations_per_token - attention) / 6);
   };
   ModelConfig llama = TinyLlama();
@@ -96,6 +96,43 @@ TEST(Arithmetic, CountsWhatMultipliesATokenAndNotWhatIsLookedUp) {
   EXPECT_EQ(multiplying(llama), llama.parameter_count());
   const ModelConfig bert = TinyOf("bert");
   EXPECT_EQ(multiplying(bert), bert.parameter_count() - (64 + 2) * 24);
+}
+
+JobSpec MaskedJob() {
+  JobSpec spec = Gpt2Job();
+  spec.objective = "masked";
+  spec.model.preset = "bert-nano";
+  spec.train.max_length = 256;
+  return spec;
+}
+
+TEST(PlanMemory, OfAMaskedJobCountsInTheHeadThePlacesThatLearn) {
+  const RankShape masked = Shape(MaskedJob());
+  RankShape every = masked;
+  every.step.masking = std::nullopt;
+  // 2,048 places: 307.2 are masked on average, with a standard deviation of 16.2.
+  EXPECT_EQ(masked.step.learning(), 405);
+  EXPECT_EQ(every.step.learning(), 2048);
+  EXPECT_LT(PlanMemory(masked).BytesOf(Part::kHead), PlanMemory(every).BytesOf(Part::kHead));
+  EXPECT_EQ(LearningPlacesMax(2048, MaskingSpec{.probability = 1}), 2048);
+  EXPECT_GT(LearningPlacesMax(2048, MaskingSpec{.whole_word = true}), 405);
+}
+
+TEST(Arithmetic, OfAMaskedJobMultipliesTheHeadWithThePlacesThatLearn) {
+  RankShape shape = Shape(MaskedJob());
+  const double masked = ArithmeticOf(shape).operations_per_token;
+  shape.step.masking = std::nullopt;
+  const double head = 50304.0 * 128 + 128.0 * 128;
+  EXPECT_DOUBLE_EQ(ArithmeticOf(shape).operations_per_token - masked, 6 * (1 - 0.15) * head);
+}
+
+TEST(PlanMemory, OfCappedLogitsHoldsThemTwice) {
+  RankShape shape = Shape(Gpt2Job());
+  shape.step.model = *WithFamily(TinyOf("gemma2"));
+  shape.step.model.vocab_size = 8192;
+  const int64_t capped = PlanMemory(shape).BytesOf(Part::kHead);
+  shape.step.model.logit_softcap = 0;
+  EXPECT_GE(capped - PlanMemory(shape).BytesOf(Part::kHead), 512 * 8192 * 4);
 }
 
 TEST(Fit, SaysWhatWouldFitAndThatDoes) {

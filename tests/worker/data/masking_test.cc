@@ -2,10 +2,12 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <numeric>
 
+#include "common/plan/learning.h"
 #include "tests/support/status_matchers.h"
 #include "tests/worker/data/masked_text.h"
 
@@ -84,6 +86,19 @@ TEST(Masking, ChoosesAndShowsTheSharesOfThePaper) {
     const double kept = 0.1 + 0.1 / 1000;
     EXPECT_NEAR(got.kept, kept * got.chosen, FiveSigma(got.chosen, kept));
     EXPECT_NEAR(got.other, (0.2 - kept) * got.chosen, FiveSigma(got.chosen, 0.1));
+  }
+}
+
+TEST(Masking, ChoosesNoMorePlacesThanAPlanAllowsFor) {
+  for (const bool whole_word : {false, true}) {
+    const Masking masking = Make({.probability = 0.15, .whole_word = whole_word});
+    int64_t most = 0;
+    for (int64_t row = 0; row < 2000; ++row)
+      most = std::max(most, Masked(masking, {.row = row}, Words(256)).targets());
+    const int64_t bound =
+        plan::LearningPlacesMax(256, MaskingSpec{.probability = 0.15, .whole_word = whole_word});
+    EXPECT_LE(most, bound);
+    EXPECT_GT(most, bound / 2);
   }
 }
 

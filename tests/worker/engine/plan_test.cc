@@ -28,17 +28,37 @@ struct Case {
   Precision precision;
   Recompute recompute;
   int64_t rows, length;
+  double masked = 0;  // the probability of places to be masked; 0: every place learns
 };
 
-int64_t Planned(const Case& c) {
-  const RankShape shape{.step = {.model = c.config,
-                                 .bfloat16 = c.precision == Precision::kBfloat16,
-                                 .recompute = c.recompute,
-                                 .rows = c.rows,
-                                 .length = c.length,
-                                 .threads = 2},
-                        .rows_per_rank = c.rows};
-  return plan::PlanMemory(shape).arena_bytes;
+RankShape ShapeOf(const Case& c) {
+  RankShape shape{.step = {.model = c.config,
+                           .bfloat16 = c.precision == Precision::kBfloat16,
+                           .recompute = c.recompute,
+                           .rows = c.rows,
+                           .length = c.length,
+                           .threads = 2},
+                  .rows_per_rank = c.rows};
+  if (c.masked > 0) shape.step.masking = MaskingSpec{.probability = c.masked};
+  return shape;
+}
+
+int64_t Planned(const Case& c) { return plan::PlanMemory(ShapeOf(c)).arena_bytes; }
+
+// As many places learn as the plan allows for.
+Batch BatchOf(const Case& c) {
+  Batch batch = FullRows(c.rows, c.length, c.config.vocab_size);
+  const int64_t places = batch.tokens(), learning = ShapeOf(c).step.learning();
+  for (int64_t i = 0; i < places; ++i) {
+    const bool learns = (i + 1) * learning / places > i * learning / places;
+    if (!learns) batch.target_ids_T[static_cast<size_t>(i)] = kNoTarget;
+  }
+  return batch;
+}
+
+ModelConfig WithVocabulary(ModelConfig config, int64_t vocab_size) {
+  config.vocab_size = vocab_size;
+  return config;
 }
 
 // In ascending order of need: the arena remembers the most it ever held.
@@ -69,6 +89,24 @@ TEST(Plan, TheArenaComesToWhatThePlanSays) {
        Recompute::kActivations, 9, 384},
       {"gemma3 bf16 block", Widened(TinyOf("gemma3_text"), 8), Precision::kBfloat16,
        Recompute::kBlock, 40, 384},
+      {"gemma2 bf16", Widened(TinyOf("gemma2"), 4), Precision::kBfloat16, Recompute::kNone, 8, 384},
+      {"gemma2 fp32 block", Widened(TinyOf("gemma2"), 4), Precision::kFloat32, Recompute::kBlock, 8,
+       384},
+      // Where the head is what is large.
+      {"gemma2 bf16, odd vocabulary", WithVocabulary(Widened(TinyOf("gemma2"), 1), 20001),
+       Precision::kBfloat16, Recompute::kNone, 4, 160},
+      {"gemma2 bf16, even vocabulary", WithVocabulary(Widened(TinyOf("gemma2"), 1), 30000),
+       Precision::kBfloat16, Recompute::kNone, 4, 160},
+      {"gemma2 fp32, large vocabulary", WithVocabulary(Widened(TinyOf("gemma2"), 1), 25000),
+       Precision::kFloat32, Recompute::kNone, 4, 160},
+      {"bert bf16, masked", Widened(TinyOf("bert"), 8), Precision::kBfloat16, Recompute::kNone, 12,
+       384, 0.15},
+      {"bert fp32, masked", Widened(TinyOf("bert"), 4), Precision::kFloat32, Recompute::kNone, 12,
+       384, 0.15},
+      {"bert bf16, masked, few places", WithVocabulary(Widened(TinyOf("bert"), 1), 40000),
+       Precision::kBfloat16, Recompute::kNone, 4, 160, 0.1},
+      {"bert fp32 block, masked", Widened(TinyOf("bert"), 4), Precision::kFloat32,
+       Recompute::kBlock, 20, 384, 0.4},
   };
   std::sort(std::begin(cases), std::end(cases),
             [](const Case& a, const Case& b) { return Planned(a) < Planned(b); });
@@ -79,7 +117,7 @@ TEST(Plan, TheArenaComesToWhatThePlanSays) {
         const std::unique_ptr<Engine> engine,
         Engine::Create(c.config,
                        {.precision = c.precision, .threads = 2, .recompute = c.recompute}));
-    const Batch batch = FullRows(c.rows, c.length, c.config.vocab_size);
+    const Batch batch = BatchOf(c);
     ASSERT_OK_AND_ASSIGN(const CrossEntropy objective, CrossEntropy::Over(batch.targets()));
     for (int step = 0; step < 2; ++step) {
       ASSERT_OK(engine->ForwardBackward(batch, objective));
