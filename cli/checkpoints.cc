@@ -155,6 +155,10 @@ int CheckpointExport(const Place& place, const std::string& ref, const std::stri
   return WithCheckpoint(place, ref, [&](Client& client, const v1::GetCheckpointResponse& found) {
     if (std::filesystem::exists(folder) && !std::filesystem::is_empty(folder))
       return Fail(AlreadyExists("{} exists and is not empty; choose another folder", folder));
+    std::error_code error;  // it is the user's: others may read it as far as the umask lets them
+    std::filesystem::create_directories(folder, error);
+    if (error)
+      return Fail(ErrnoStatus(error.value(), fmt::format("cannot make folder {}", folder)));
     if (const Status status = Download(client, found, folder); !status.ok()) return Fail(status);
     std::printf("%s\n", std::filesystem::absolute(folder).c_str());
     std::fprintf(stderr,

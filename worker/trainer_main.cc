@@ -44,7 +44,7 @@ void LogToStderr() {
 
 int Fail(const Status& status) {
   if (status.ok()) return kOk;
-  std::fprintf(stderr, "trainyard-trainer: %s\n", MessageOf(status).c_str());
+  std::fprintf(stderr, "error: %s\n", MessageOf(status).c_str());
   if (absl::IsInvalidArgument(status)) return kUsage;
   if (absl::IsNotFound(status)) return kNotFound;
   if (absl::IsPermissionDenied(status)) return kDenied;
@@ -306,7 +306,7 @@ int main(int argc, char** argv) {
   try {
     code = trainyard::worker::Main(argc, argv);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "trainyard-trainer: %s\n", error.what());
+    std::fprintf(stderr, "error: %s\n", error.what());
   }
   // Nothing of ours is left to end; libtorch's destructors take 80 ms.
   std::fflush(nullptr);

@@ -300,3 +300,16 @@ def test_the_trainer_refers_to_no_unpickler():
     assert "at::" in names
     for word in ("torch::load", "torch::jit::load", "pickle", "torch::jit::Unpickler"):
         assert word not in names, word
+
+
+def test_others_may_read_what_the_umask_lets_them(tmp_path):
+    source = tmp_path / "in"
+    tiny_models.make("llama").save_pretrained(source)
+    for umask, folder_mode, file_mode in ((0o022, 0o755, 0o644), (0o077, 0o700, 0o600)):
+        destination = tmp_path / f"{umask:o}" / "model"
+        for words in (("import", source, destination),
+                      ("export", source, destination.with_suffix(".gguf"), "--format", "gguf")):
+            subprocess.run([TRAINER, "tool", "model", *map(str, words)], check=True, capture_output=True, umask=umask)
+        assert destination.stat().st_mode & 0o777 == destination.parent.stat().st_mode & 0o777 == folder_mode
+        assert {path.stat().st_mode & 0o777 for path in destination.iterdir()} == {file_mode}
+        assert destination.with_suffix(".gguf").stat().st_mode & 0o777 == file_mode

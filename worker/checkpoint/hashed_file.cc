@@ -66,7 +66,8 @@ HashedFile::~HashedFile() = default;
 
 StatusOr<HashedFile> HashedFile::Create(const std::filesystem::path& path,
                                         PieceWritten piece_written, Hashing hashing) {
-  UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  // Who may read it is for its folder and the umask to say.
+  UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
   if (!fd.valid()) return ErrnoStatus(errno, fmt::format("cannot create {}", path.string()));
   return HashedFile(path, std::move(fd), std::move(piece_written), hashing);
 }

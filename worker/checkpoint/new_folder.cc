@@ -16,7 +16,9 @@ StatusOr<NewFolder> NewFolder::Create(const std::filesystem::path& place) {
   if (!whole.has_filename()) whole = whole.parent_path();  // "model/"
   std::filesystem::path path = whole;
   path += ".part-" + RandomHex(4);
-  RETURN_IF_ERROR(MakeFolders(path));
+  // Others may read it as far as the umask lets them: it is the user's, not the service's.
+  std::filesystem::create_directories(path, error);
+  if (error) return ErrnoStatus(error.value(), fmt::format("cannot make folder {}", path.string()));
   return NewFolder(std::move(whole), std::move(path));
 }
 
