@@ -20,7 +20,7 @@ using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
 
-constexpr int kExitFailed = 1, kExitUsage = 2, kExitStopped = 130;
+constexpr int kExitFailed = 1, kExitUsage = 2, kExitConflict = 6, kExitStopped = 130;
 
 // Nats per token of a model that knows how often each token occurs and nothing else.
 double UnigramNats(const fs::path& out) {
@@ -369,7 +369,7 @@ TEST(ByHand, DoesNotOverwriteAnEarlierRunUnasked) {
   ASSERT_EQ(code, 0);
   std::string output;
   ASSERT_OK_AND_ASSIGN(code, job.Run("out", {}, &output));
-  EXPECT_EQ(code, kExitFailed);
+  EXPECT_EQ(code, kExitConflict);
   EXPECT_THAT(output, HasSubstr("--resume"));
   // Other data under the same checkpoints is another job.
   ASSERT_OK(WriteFileAtomically(job.folder() / "train.txt", GrammarText(60'000, 9)));
