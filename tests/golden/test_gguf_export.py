@@ -37,7 +37,7 @@ def test_the_command_line_takes_models_in_and_out(tmp_path):
     code, said, _ = trainyard("inspect", tmp_path / "m.gguf")
     assert code == 0 and "model_type llama\n" in said and "types F16 16, F32 5\n" in said
     for words, code, what in (
-            (("export", tmp_path / "bf16", tmp_path / "m.gguf", "--format", "gguf"), 1, "exists"),
+            (("export", tmp_path / "bf16", tmp_path / "m.gguf", "--format", "gguf"), 6, "exists"),
             (("import", tmp_path / "in", tmp_path / "new", "--type", "q8"), 2, "f32, bf16 and f16"),
             (("export", tmp_path / "in", tmp_path / "new", "--format", "zip"), 2, "hf and gguf"),
             (("inspect", tmp_path / "none"), 3, "none"),
