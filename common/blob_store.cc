@@ -354,22 +354,42 @@ StatusOr<std::string> DirectoryBlobStore::ReadAll(const std::string& key, int64_
   return Read(key, 0, size);
 }
 
+// The folder of this key, to be listed; not valid when there is none.
+StatusOr<UniqueFd> DirectoryBlobStore::OpenToList(const std::string& folder) const {
+  const StatusOr<Place> place = Find(folder, /*make_folders=*/false);
+  if (place.status().code() == StatusCode::kNotFound) return UniqueFd();
+  RETURN_IF_ERROR(place.status());
+  UniqueFd fd = OpenFolderAt(place->folder.get(), place->name);
+  if (!fd.valid() && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
+    return KeyError(errno, "list", folder);
+  return fd;
+}
+
 StatusOr<std::vector<BlobEntry>> DirectoryBlobStore::List(const std::string& folder) {
   std::vector<BlobEntry> entries;
   if (folder.empty()) {
     RETURN_IF_ERROR(ListBeneath(root_fd_.get(), "", 0, &entries));
   } else {
-    StatusOr<Place> place = Find(folder, /*make_folders=*/false);
-    if (place.status().code() == StatusCode::kNotFound) return entries;
-    RETURN_IF_ERROR(place.status());
-    const UniqueFd fd = OpenFolderAt(place->folder.get(), place->name);
-    if (!fd.valid() && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) return entries;
-    if (!fd.valid()) return KeyError(errno, "list", folder);
+    ASSIGN_OR_RETURN(const UniqueFd fd, OpenToList(folder));
+    if (!fd.valid()) return entries;
     RETURN_IF_ERROR(ListBeneath(fd.get(), folder + "/", 0, &entries));
   }
   std::sort(entries.begin(), entries.end(),
             [](const BlobEntry& a, const BlobEntry& b) { return a.key < b.key; });
   return entries;
+}
+
+StatusOr<std::vector<std::string>> DirectoryBlobStore::Folders(const std::string& folder) {
+  std::vector<std::string> keys;
+  ASSIGN_OR_RETURN(const UniqueFd fd, OpenToList(folder));
+  if (!fd.valid()) return keys;
+  RETURN_IF_ERROR(ForEachName(fd.get(), folder, [&](const std::string& name) -> Status {
+    if (!name.starts_with('.') && OpenFolderAt(fd.get(), name).valid())
+      keys.push_back(folder + "/" + name);
+    return OkStatus();
+  }));
+  std::sort(keys.begin(), keys.end());
+  return keys;
 }
 
 Status DirectoryBlobStore::Delete(const std::string& key) {

@@ -65,9 +65,13 @@ class BlobStore {
                                         int64_t max_bytes = int64_t{1} << 30) = 0;
   // Every blob whose key begins with `folder` and a slash (all of them when it is empty), by key.
   virtual StatusOr<std::vector<BlobEntry>> List(const std::string& folder) = 0;
+  // The folders right below one: keys "<folder>/<name>", in order, also of those that hold no blob,
+  // as a writer killed in between leaves them. `folder` must not be empty.
+  virtual StatusOr<std::vector<std::string>> Folders(const std::string& folder) = 0;
   // OK also when there is nothing to delete.
   virtual Status Delete(const std::string& key) = 0;
-  // Deletes what List(folder) lists; `folder` must not be empty. All of it disappears at once.
+  // Deletes what List(folder) lists, and the folder; it must not be empty. All of it disappears at
+  // once.
   virtual Status DeletePrefix(const std::string& folder) = 0;
 
   // Where the blob or folder of this key lies on this machine's disk; nothing when the store is
@@ -93,6 +97,7 @@ class DirectoryBlobStore final : public BlobStore {
   StatusOr<std::string> Read(const std::string& key, int64_t offset, int64_t length) override;
   StatusOr<std::string> ReadAll(const std::string& key, int64_t max_bytes) override;
   StatusOr<std::vector<BlobEntry>> List(const std::string& folder) override;
+  StatusOr<std::vector<std::string>> Folders(const std::string& folder) override;
   Status Delete(const std::string& key) override;
   Status DeletePrefix(const std::string& folder) override;
   StatusOr<std::optional<std::filesystem::path>> LocalPath(const std::string& key) override;
@@ -107,6 +112,7 @@ class DirectoryBlobStore final : public BlobStore {
     std::string name;
   };
   StatusOr<Place> Find(const std::string& key, bool make_folders) const;
+  StatusOr<UniqueFd> OpenToList(const std::string& folder) const;
   StatusOr<UniqueFd> OpenBlob(const std::string& key, int64_t* size) const;
   // A side file with the bytes of the blob `from`, which is open.
   Status LinkToSide(const std::string& from, int from_fd, const std::string& side_name) const;

@@ -91,9 +91,9 @@ struct Garbage {
   std::vector<std::string> keep;  // recorded checkpoints
 };
 
-// Of `keys` under checkpoints/JOB/ (files or folders), the checkpoint folders that are garbage.
+// Of the folders in checkpoints/JOB (BlobStore::Folders), those that are garbage.
 std::vector<std::string> FoldersToDelete(const Garbage& garbage,
-                                         const std::vector<std::string>& keys);
+                                         const std::vector<std::string>& folders);
 
 // Since this start of the daemon.
 struct CoordinatorCounters {

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
-#include <set>
 
 #include "coordinator/coordinator.h"
 
@@ -22,23 +21,20 @@ std::optional<AttemptNumber> AttemptOf(std::string_view folder) {
 }  // namespace
 
 std::vector<std::string> FoldersToDelete(const Garbage& garbage,
-                                         const std::vector<std::string>& keys) {
+                                         const std::vector<std::string>& folders) {
   const std::string prefix = fmt::format("checkpoints/{}/", garbage.job.value);
-  std::set<std::string> folders;
-  for (std::string_view key : keys) {
-    if (!key.starts_with(prefix)) continue;
-    const std::string_view rest = key.substr(prefix.size());
-    const std::string_view folder = rest.substr(0, rest.find('/'));
-    const std::string full = prefix + std::string(folder);
-    const auto attempt = AttemptOf(folder);
+  std::vector<std::string> wanted;
+  for (const std::string& folder : folders) {
+    if (!folder.starts_with(prefix)) continue;
+    const auto attempt = AttemptOf(std::string_view(folder).substr(prefix.size()));
     if (!attempt) continue;
     const bool kept =
-        std::find(garbage.keep.begin(), garbage.keep.end(), full) != garbage.keep.end();
-    const bool wanted = garbage.folder.empty() ? *attempt <= garbage.up_to_attempt && !kept
-                                               : full == garbage.folder;
-    if (wanted) folders.insert(full);
+        std::find(garbage.keep.begin(), garbage.keep.end(), folder) != garbage.keep.end();
+    if (garbage.folder.empty() ? *attempt <= garbage.up_to_attempt && !kept
+                               : folder == garbage.folder)
+      wanted.push_back(folder);
   }
-  return {folders.begin(), folders.end()};
+  return wanted;
 }
 
 }  // namespace trainyard::coordinator

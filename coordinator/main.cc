@@ -76,14 +76,11 @@ class Sweeper {
     if (dropped.ok() && *dropped > 0) spdlog::info("dropped {} unfinished blobs", *dropped);
   }
   Status Delete(const Garbage& garbage) {
-    std::vector<std::string> keys = {garbage.folder};
+    std::vector<std::string> folders = {garbage.folder};
     if (garbage.folder.empty()) {
-      ASSIGN_OR_RETURN(const std::vector<BlobEntry> blobs,
-                       blobs_.List("checkpoints/" + garbage.job.value));
-      keys.clear();
-      for (const BlobEntry& blob : blobs) keys.push_back(blob.key);
+      ASSIGN_OR_RETURN(folders, blobs_.Folders("checkpoints/" + garbage.job.value));
     }
-    for (const std::string& folder : FoldersToDelete(garbage, keys))
+    for (const std::string& folder : FoldersToDelete(garbage, folders))
       RETURN_IF_ERROR(blobs_.DeletePrefix(folder));
     return OkStatus();
   }

@@ -66,6 +66,14 @@ TEST_F(DirectoryBlobStoreTest, ListsAndDeletesByFolder) {
   EXPECT_THAT(*store_->List("c/j"),
               ElementsAre(Field(&BlobEntry::key, "c/j/1/a"), Field(&BlobEntry::key, "c/j/2/a"),
                           Field(&BlobEntry::key, "c/j/2/b")));
+  // A writer that was killed before its first blob leaves a folder without any.
+  ASSERT_OK_AND_ASSIGN(const auto torn, store_->LocalPath("c/j/torn"));
+  ASSERT_OK(MakeFolders(*torn));
+  EXPECT_THAT(*store_->Folders("c/j"), testing::Contains("c/j/torn"));
+  EXPECT_THAT(*store_->Folders("c"), testing::Contains("c/j"));
+  EXPECT_THAT(*store_->Folders("nothing"), testing::IsEmpty());
+  ASSERT_OK(store_->DeletePrefix("c/j/torn"));
+  EXPECT_FALSE(std::filesystem::exists(*torn));
   ASSERT_OK(store_->DeletePrefix("c/j"));
   EXPECT_THAT(*store_->List(""), ElementsAre(Field(&BlobEntry::key, "c/jx/a")));
   EXPECT_OK(store_->DeletePrefix("c/j"));

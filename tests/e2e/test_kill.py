@@ -61,6 +61,20 @@ class Killed:
         return begun[0] < self.at - 0.1 and self.at + 1.0 < min(t for t in ended if t > begun[0])
 
 
+class Left:
+    """What is left of finished jobs; as a string, what was when it was looked at last."""
+    def __init__(self, cluster):
+        self.cluster, self.seen = cluster, []
+
+    def is_empty(self):
+        self.seen = [f"trainer {key} is {pid}" for key, pid in self.cluster.trainers().items()]
+        self.seen += self.cluster.temporary_files()
+        return not self.seen
+
+    def __str__(self):
+        return f"nothing of the job is left, but there is {self.seen}"
+
+
 def kill_one(cluster, name, after, chance, choose):
     """Submits a job and kills somebody so many seconds later; None if the job had ended by then."""
     job_id = submit(cluster, name)
@@ -97,7 +111,8 @@ def kill_at_moments(cluster, undisturbed, seed, choose):
         assert cluster.weights_digest(killed.job_id) == undisturbed["weights"], (moment, killed.story())
         assert killed.has("JobStateChanged", "-> SUCCEEDED"), killed.story()
         wait_for("both workers are back", cluster.all_connected)
-        wait_for("nothing of the job is left", lambda: not cluster.trainers() and not cluster.temporary_files(), 15)
+        left = Left(cluster)
+        wait_for(left, left.is_empty, 15)
         yield killed
 
 

@@ -89,16 +89,10 @@ StatusOr<std::optional<link::ResumePoint>> RecordedCheckpoints::NewestIntact() {
 Status RecordedCheckpoints::Sweep(const JobId& job) {
   std::set<std::string> known;
   for (const link::WrittenCheckpoint& c : checkpoints_) known.insert(c.key);
-  ASSIGN_OR_RETURN(const std::vector<BlobEntry> entries, blobs_->List("checkpoints/" + job.value));
-  std::set<std::string> left;
-  for (const BlobEntry& entry : entries) {
-    // checkpoints/<job>/<folder>/...
-    const size_t end = entry.key.find('/', sizeof("checkpoints/") + job.value.size());
-    if (end == std::string::npos) continue;
-    const std::string folder = entry.key.substr(0, end);
-    if (!known.contains(folder)) left.insert(folder);
-  }
-  for (const std::string& folder : left) RETURN_IF_ERROR(blobs_->DeletePrefix(folder));
+  ASSIGN_OR_RETURN(const std::vector<std::string> folders,
+                   blobs_->Folders("checkpoints/" + job.value));
+  for (const std::string& folder : folders)
+    if (!known.contains(folder)) RETURN_IF_ERROR(blobs_->DeletePrefix(folder));
   return OkStatus();
 }
 

@@ -78,6 +78,9 @@ class SlowStore final : public BlobStore {
   StatusOr<std::vector<BlobEntry>> List(const std::string& folder) override {
     return folder_->List(folder);
   }
+  StatusOr<std::vector<std::string>> Folders(const std::string& folder) override {
+    return folder_->Folders(folder);
+  }
   Status Delete(const std::string& key) override { return folder_->Delete(key); }
   Status DeletePrefix(const std::string& folder) override { return folder_->DeletePrefix(folder); }
 
