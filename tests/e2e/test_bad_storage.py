@@ -115,3 +115,14 @@ def test_a_missing_and_an_empty_file_are_refused_at_once(cluster):
     empty = cluster.run("submit", job_file, "--no-wait", check=False)
     assert empty.returncode in (1, 2) and "nothing.txt is empty" in empty.stderr, empty
     assert not cluster.json("list").get("jobs")
+
+
+def test_a_checkpoint_folder_without_files_goes_with_its_job(cluster):
+    """A writer killed between making the folder and its first file leaves one, which nothing records."""
+    job_id = cluster.submit(cluster.write_job(steps=300, save_steps=50, batch=32))
+    cluster.wait_for_step(job_id, 5)
+    torn = cluster.home / "blobs/checkpoints" / job_id / "step-00000007-a1"
+    (torn / "trainyard").mkdir(parents=True)
+    cluster.wait_for_success(job_id)
+    wait_for("the folder is gone", lambda: not torn.exists(), 15)
+    assert any((torn.parent / name / "config.json").exists() for name in os.listdir(torn.parent))

@@ -54,9 +54,9 @@ def peer(model):
 
 
 class Peer:
-    def __init__(self, folder):
+    def __init__(self, folder, dtype=torch.float32):
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        self.model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        self.model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
 
     def answer(self, ids):
         out = self.model.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=NEW, pad_token_id=0)
@@ -89,10 +89,11 @@ def test_a_message_is_answered_as_by_transformers(model, peer):
     assert said == peer.reply("what is a garden?") + "\n"
 
 
-def test_bfloat16_answers_as_float32_where_the_weights_are_bfloat16(model):
-    wide = tool("generate", "--model", model, "--chat", "winter").stdout.decode()
-    narrow = tool("generate", "--model", model, "--chat", "winter", "--precision", "bf16").stdout.decode()
-    assert wide[:1] == narrow[:1] and len(narrow) > 1
+def test_bfloat16_begins_as_transformers_in_bfloat16_does(model):
+    # Roundings differ from program to program: only the first tokens are sure to be the same.
+    said = tool("generate", "--model", model, "--chat", "winter", "--precision", "bf16").stdout.decode()
+    narrow = Peer(model, torch.bfloat16).reply("winter")
+    assert len(narrow) > 8 and said[:8] == narrow[:8]
 
 
 def test_a_files_prompts_are_answered_in_its_order(model, peer, tmp_path):
