@@ -48,12 +48,12 @@ function(trainyard_test name)
   # TRAINYARD_BIN: the programs under test. TRAINYARD_DATA: real data, absent outside CI.
   target_compile_definitions(${name} PRIVATE
     TRAINYARD_SOURCE_DIR="${CMAKE_SOURCE_DIR}" TRAINYARD_BIN_DIR="${CMAKE_BINARY_DIR}/bin")
-  add_test(NAME ${name} COMMAND ${name} --gtest_output=json:${CMAKE_BINARY_DIR}/results/${name}.json)
+  add_test(NAME ${name} COMMAND ${name} --gtest_output=xml:${CMAKE_BINARY_DIR}/results/${name}.xml)
   set_tests_properties(${name} PROPERTIES TIMEOUT 600)
 endfunction()
 
 function(trainyard_test_variant name variant environment)
   add_test(NAME ${name}_${variant}
-           COMMAND ${name} --gtest_output=json:${CMAKE_BINARY_DIR}/results/${name}_${variant}.json)
+           COMMAND ${name} --gtest_output=xml:${CMAKE_BINARY_DIR}/results/${name}_${variant}.xml)
   set_tests_properties(${name}_${variant} PROPERTIES TIMEOUT 600 ENVIRONMENT "${environment}")
 endfunction()

@@ -1,28 +1,14 @@
-"""Counts the cases of gtest's JSON files and pytest's XML file and prints them.
+"""Counts the cases of the XML files that gtest and pytest write, and prints them.
 
 A C++ test program that wrote no result (it crashed, hung or was killed) counts as one failure.
 Skipped cases print their reason. The last line is `N passed, N failed, N skipped`.
 """
 
-import json
 import pathlib
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-
-
-def gtest_cases(results: pathlib.Path):
-    for path in sorted(results.glob("*.json")):
-        for suite in json.loads(path.read_text())["testsuites"]:
-            for case in suite["testsuite"]:
-                name = f"{case['classname']}.{case['name']}"
-                failures = [f["failure"] for f in case.get("failures", [])]
-                skipped = [s.get("message", "") for s in case.get("skipped", [])]
-                if case.get("result") == "SKIPPED":
-                    yield name, "skipped", " ".join(skipped) or "no reason given"
-                else:
-                    yield name, "failed" if failures else "passed", "\n".join(failures)
 
 
 def xml_cases(path: pathlib.Path):
@@ -44,16 +30,15 @@ def silent_programs(build: pathlib.Path):
         ["ctest", "--test-dir", str(build), "-N"], capture_output=True, text=True, check=True
     ).stdout
     for name in re.findall(r"Test\s+#\d+: (\S+)", listing):
-        if not (build / "results" / f"{name}.json").exists():
+        if not (build / "results" / f"{name}.xml").exists():
             yield name, "failed", "wrote no result: it crashed, hung or was stopped"
 
 
 def main():
     build, ctest_log, pytest_log = map(pathlib.Path, sys.argv[1:4])
-    cases = [*gtest_cases(build / "results"), *silent_programs(build)]
-    for name in ("pytest.xml", "gpu_test.xml"):
-        if (build / "results" / name).exists():
-            cases += xml_cases(build / "results" / name)
+    cases = [*silent_programs(build)]
+    for path in sorted((build / "results").glob("*.xml")):
+        cases += xml_cases(path)
     by_outcome = {"passed": [], "failed": [], "skipped": []}
     for name, outcome, text in cases:
         by_outcome[outcome].append((name, text))
