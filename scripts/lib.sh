@@ -18,3 +18,16 @@ fail() {
   exit 1
 }
 torch_site() { ls -d "$torch_venv"/lib/python3*/site-packages; }
+# run_ninja LOG ARGUMENT ...: ninja with its output in LOG and a line here for every tenth of the work.
+run_ninja() {
+  local log="$1" line done_tenths=0 tenths
+  shift
+  NINJA_STATUS='[%f/%t] ' ninja "$@" 2>&1 | while IFS= read -r line; do
+    printf '%s\n' "$line"
+    [[ "$line" =~ ^\[([0-9]+)/([0-9]+)\] ]] || continue
+    tenths=$((10 * BASH_REMATCH[1] / BASH_REMATCH[2]))
+    ((tenths > done_tenths)) || continue
+    done_tenths=$tenths
+    stage "ninja: $((10 * tenths)) % (${BASH_REMATCH[1]} of ${BASH_REMATCH[2]})" >&2
+  done >"$log"
+}

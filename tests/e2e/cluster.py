@@ -50,8 +50,8 @@ def wait_for(what, condition, seconds=30.0):
 
 
 class Cluster:
-    def __init__(self, home: pathlib.Path, workers=2):
-        self.home, self.workers = home, workers
+    def __init__(self, home: pathlib.Path, workers=2, programs=BIN):
+        self.home, self.workers, self.programs = home, workers, programs
         self.environment = dict(os.environ, TRAINYARD_HOME=str(home), NO_COLOR="1")
         for key in ("TRAINYARD_COORDINATOR", "TRAINYARD_TOKEN_FILE"):
             self.environment.pop(key, None)
@@ -60,7 +60,7 @@ class Cluster:
         self.home.mkdir(parents=True, exist_ok=True)
         self.log = open(self.home / "up.log", "wb")
         self.up = subprocess.Popen(
-            [BIN / "trainyard", "up", "--workers", str(self.workers), "--grpc-port", "0", "--http-port", "0"],
+            [self.programs / "trainyard", "up", "--workers", str(self.workers), "--grpc-port", "0", "--http-port", "0"],
             env=self.environment, stdout=self.log, stderr=self.log, start_new_session=True)
         wait_for("all workers connected", self.all_connected)
         return self
@@ -90,7 +90,7 @@ class Cluster:
         return sum(w["state"] == "CONNECTED" for w in workers) >= self.workers
 
     def run(self, *words, check=True, timeout=120, cwd=None):
-        result = subprocess.run([str(BIN / "trainyard"), *map(str, words)], env=self.environment,
+        result = subprocess.run([str(self.programs / "trainyard"), *map(str, words)], env=self.environment,
                                 capture_output=True, text=True, timeout=timeout, cwd=cwd)
         assert not check or result.returncode == 0, f"{words}: exit {result.returncode}\n{result.stdout}{result.stderr}"
         return result
