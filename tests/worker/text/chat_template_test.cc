@@ -79,6 +79,22 @@ TEST(ChatTemplate, ReadsTheTimeItIsGiven) {
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("%Q")));
 }
 
+TEST(ChatTemplate, FindsNoneNotIterableAndTextIterable) {
+  EXPECT_EQ(*Render("{% if tools is iterable %}a{% endif %}{% if 'x' is iterable %}b{% endif %}"
+                    "{% if missing is iterable %}c{% endif %}{% if 1 is iterable %}d{% endif %}"),
+            "bc");
+}
+
+TEST(ChatTemplate, KeepsTheLineBreakAtTheEndOfAnIndentedText) {
+  EXPECT_EQ(*Render("{{ 'a\n\nb\n' | indent(2) }}|{{ 'a\nb' | indent(first=true, width='>') }}"),
+            "a\n\n  b\n|>a\n>b");
+}
+
+TEST(ChatTemplate, TakesTheArgumentsOfFiltersByTheirNames) {
+  EXPECT_EQ(*Render("{{ '' | default('x', boolean=true) }}{{ '' | d('x') }}{{ a | d('y') }}"),
+            "xy");
+}
+
 TEST(ChatTemplate, RefusesWhatItCannotRead) {
   EXPECT_THAT(ChatTemplate::Compile("a\n{% if x %}"),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("line 2")));

@@ -1,9 +1,11 @@
 //! What Python does and Rust or the template engine does otherwise, as far as chat templates can see
 //! it: white space, methods of strings, floats as text.
 
-use minijinja::value::{from_args, Value, ValueKind};
+use minijinja::value::{from_args, Kwargs, Value, ValueKind};
 use minijinja::{Error, ErrorKind, State};
 use minijinja_contrib::pycompat;
+
+const INDENT_MAX: i64 = 1000;
 
 /// str.isspace: Unicode's white space and the four separators 0x1c to 0x1f.
 pub fn is_space(c: char) -> bool {
@@ -61,6 +63,61 @@ pub fn to_float(value: &Value, default: Option<Value>) -> Value {
         (Ok(float), _) | (_, Ok(float)) => Value::from(float),
         _ => default.unwrap_or_else(|| Value::from(0.0)),
     }
+}
+
+/// The filter of that name; its second argument may be called `boolean`.
+pub fn default(
+    value: &Value,
+    other: Option<Value>,
+    boolean: Option<Value>,
+    keywords: Kwargs,
+) -> Result<Value, Error> {
+    let other = match other {
+        Some(other) => Some(other),
+        None => keywords.get("default_value")?,
+    };
+    let boolean = match boolean {
+        Some(boolean) => Some(boolean),
+        None => keywords.get("boolean")?,
+    };
+    keywords.assert_all_used()?;
+    let missing = match boolean.is_some_and(|boolean| boolean.is_true()) {
+        true => !value.is_true(),
+        false => value.is_undefined(),
+    };
+    Ok(if missing { other.unwrap_or_else(|| Value::from("")) } else { value.clone() })
+}
+
+/// The filter of that name: a line break at the end stays.
+pub fn indent(
+    text: &str,
+    width: Option<Value>,
+    first: Option<bool>,
+    blank: Option<bool>,
+    keywords: Kwargs,
+) -> Result<String, Error> {
+    let width: Option<Value> = width.or(keywords.get("width")?);
+    let first = first.or(keywords.get("first")?).unwrap_or(false);
+    let blank = blank.or(keywords.get("blank")?).unwrap_or(false);
+    keywords.assert_all_used()?;
+    let width = match width {
+        None => "    ".to_string(),
+        Some(width) => match width.as_str() {
+            Some(text) => text.to_string(),
+            None => " ".repeat(i64::try_from(width)?.clamp(0, INDENT_MAX) as usize),
+        },
+    };
+    let mut out = String::new();
+    for (i, line) in text.split('\n').enumerate() {
+        if i > 0 {
+            out.push('\n');
+        }
+        if if i == 0 { first } else { blank || !line.is_empty() } {
+            out.push_str(&width);
+        }
+        out.push_str(line);
+    }
+    Ok(out)
 }
 
 /// The filter of that name: of any value's text.
@@ -184,11 +241,8 @@ pub fn method(
             Ok(Value::from(strip(text, chars, sides)))
         }
         "split" | "rsplit" => {
-            let (separator, limit, keywords): (
-                Option<&str>,
-                Option<i64>,
-                minijinja::value::Kwargs,
-            ) = from_args(args)?;
+            let (separator, limit, keywords): (Option<&str>, Option<i64>, Kwargs) =
+                from_args(args)?;
             let separator = separator.or(keywords.get("sep")?);
             let limit = match limit {
                 Some(limit) => Some(limit),
