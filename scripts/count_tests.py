@@ -1,6 +1,8 @@
 """Counts the cases of the XML files that gtest and pytest write, and prints them.
 
-A C++ test program that wrote no result (it crashed, hung or was killed) counts as one failure.
+    count_tests.py BUILD LOG...     LOG: ctest.log, and pytest-NAME.log of each pytest that was started
+
+A C++ test program or a pytest that wrote no result (it crashed, hung or was killed) counts as one failure.
 Skipped cases print their reason. The last line is `N passed, N failed, N skipped`.
 """
 
@@ -34,16 +36,22 @@ def silent_programs(build: pathlib.Path):
             yield name, "failed", "wrote no result: it crashed, hung or was stopped"
 
 
+def silent_pytests(build: pathlib.Path, logs: list[pathlib.Path]):
+    for log in logs:
+        if log.stem.startswith("pytest-") and not (build / "results" / f"{log.stem}.xml").exists():
+            yield log.stem, "failed", "wrote no result: it crashed, hung or was stopped"
+
+
 def main():
-    build, ctest_log, pytest_log = map(pathlib.Path, sys.argv[1:4])
-    cases = [*silent_programs(build)]
+    build, *logs = map(pathlib.Path, sys.argv[1:])
+    cases = [*silent_programs(build), *silent_pytests(build, logs)]
     for path in sorted((build / "results").glob("*.xml")):
         cases += xml_cases(path)
     by_outcome = {"passed": [], "failed": [], "skipped": []}
     for name, outcome, text in cases:
         by_outcome[outcome].append((name, text))
     if by_outcome["failed"]:
-        for log in (ctest_log, pytest_log):
+        for log in logs:
             if log.exists():
                 print(f"---- {log}, last 200 lines")
                 print("\n".join(log.read_text(errors="replace").splitlines()[-200:]))
