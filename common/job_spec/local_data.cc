@@ -22,7 +22,7 @@ Status Digest(const std::vector<std::filesystem::path>& paths, const std::string
       return InvalidArgument("{} is empty; remove it or leave it out of {}", path.string(), field);
     }
     ASSIGN_OR_RETURN(const std::string sha256, Sha256OfFile(path));
-    refs.push_back({path.filename().string(), sha256, size});
+    refs.push_back({ModelFileName(path), sha256, size});
     files[sha256] = {path, size};
   }
   return OkStatus();

@@ -25,6 +25,7 @@ constexpr std::array kTokenizerFiles = {"tokenizer.json",
                                         "vocab.json",
                                         "merges.txt",
                                         "vocab.txt",
+                                        "tokenizer.model",
                                         "chat_template.jinja",
                                         "chat_template.json"};
 
@@ -67,6 +68,21 @@ StatusOr<std::vector<fs::path>> ShardsOf(const fs::path& index) {
 void AddThoseThere(const fs::path& folder, std::vector<fs::path>* files) {
   for (const char* name : kTokenizerFiles)
     if (IsFile(folder / name)) files->push_back(folder / name);
+  std::vector<fs::path> templates;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder / kTemplatesFolder, error), end; !error && entry != end;
+       entry.increment(error))
+    if (entry->path().extension() == ".jinja" && IsFile(entry->path()) &&
+        IsPlainFileName(entry->path().filename().string()))
+      templates.push_back(entry->path());
+  std::sort(templates.begin(), templates.end());
+  files->insert(files->end(), templates.begin(), templates.end());
+}
+
+bool HasVocabulary(const fs::path& folder) {
+  return IsFile(folder / "tokenizer.json") || IsFile(folder / "vocab.txt") ||
+         IsFile(folder / "tokenizer.model") ||
+         (IsFile(folder / "vocab.json") && IsFile(folder / "merges.txt"));
 }
 
 }  // namespace
@@ -75,6 +91,19 @@ bool NamesCheckpoint(std::string_view ref) { return ref.starts_with("job:"); }
 
 bool IsPlainFileName(std::string_view name) {
   return name.find('/') == std::string_view::npos && CheckBlobKey(name).ok();
+}
+
+std::string ModelFileName(const fs::path& path) {
+  const std::string name = path.filename().string();
+  return path.parent_path().filename() == kTemplatesFolder
+             ? fmt::format("{}/{}", kTemplatesFolder, name)
+             : name;
+}
+
+bool IsModelFileName(std::string_view name) {
+  const std::string folder = std::string(kTemplatesFolder) + "/";
+  if (name.starts_with(folder)) name.remove_prefix(folder.size());
+  return IsPlainFileName(name);
 }
 
 StatusOr<std::vector<fs::path>> FindModelFiles(const fs::path& model) {
@@ -111,10 +140,14 @@ StatusOr<std::vector<fs::path>> FindModelFiles(const fs::path& model) {
 
 StatusOr<std::vector<fs::path>> FindTokenizerFiles(const fs::path& tokenizer) {
   if (IsFile(tokenizer)) return std::vector{tokenizer};
-  if (!IsFile(tokenizer / "tokenizer.json"))
-    return NotFound("{} holds no tokenizer.json (looked from {})", tokenizer.string(),
-                    WorkingFolder());
+  if (!HasVocabulary(tokenizer))
+    return NotFound(
+        "{} holds no tokenizer.json, and no vocab.json with merges.txt, vocab.txt or "
+        "tokenizer.model (looked from {})",
+        tokenizer.string(), WorkingFolder());
   std::vector<fs::path> files;
+  // It tells the tokenizer's class where no other file does.
+  if (IsFile(tokenizer / "config.json")) files.push_back(tokenizer / "config.json");
   AddThoseThere(tokenizer, &files);
   return files;
 }

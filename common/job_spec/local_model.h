@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -17,12 +18,21 @@ bool NamesCheckpoint(std::string_view ref);
 // settings. NotFound or InvalidArgument says what is missing and what to do.
 StatusOr<std::vector<std::filesystem::path>> FindModelFiles(const std::filesystem::path& model);
 
-// tokenizer.json and what is there beside it; `tokenizer` is its folder or the file itself.
+// tokenizer.json, or a vocabulary from before it, and what is there beside it; `tokenizer` is its
+// folder or the file itself.
 StatusOr<std::vector<std::filesystem::path>> FindTokenizerFiles(
     const std::filesystem::path& tokenizer);
 
 // Whether `name` names a file and no folder: no slash, not "." or "..", at most 200 characters of
 // those that a blob's key may have.
 bool IsPlainFileName(std::string_view name);
+
+// The folder of a model's named chat templates, the only one in a model's folder.
+constexpr std::string_view kTemplatesFolder = "additional_chat_templates";
+
+// The name under which a model's file goes: its own, that of a named chat template with the folder.
+std::string ModelFileName(const std::filesystem::path& path);
+// Whether `name` is one: a plain one, or one in kTemplatesFolder.
+bool IsModelFileName(std::string_view name);
 
 }  // namespace trainyard

@@ -46,7 +46,7 @@ Status CheckNamed(const std::string& from, const std::vector<BlobRef>& files,
                      path);
   std::set<std::string> names;
   for (size_t i = 0; i < files.size(); ++i) {
-    if (IsPlainFileName(files[i].name) && names.insert(files[i].name).second) continue;
+    if (IsModelFileName(files[i].name) && names.insert(files[i].name).second) continue;
     const std::string name = fmt::format("{}[{}].name", path, i);
     return WithField(InvalidArgument("{}: \"{}\" is no plain file name, or is there twice", name,
                                      files[i].name.substr(0, 200)),

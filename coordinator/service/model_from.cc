@@ -7,7 +7,7 @@ namespace trainyard::coordinator {
 namespace {
 
 // Of a checkpoint's files those that are the model: not the trainer's state, not the card.
-bool IsOfTheModel(const std::string& path) { return IsPlainFileName(path) && path != "README.md"; }
+bool IsOfTheModel(const std::string& path) { return IsModelFileName(path) && path != "README.md"; }
 
 Status Store(BlobStore& blobs, const std::string& key, const BlobRef& file) {
   const std::string to = "datasets/" + file.sha256;

@@ -42,6 +42,26 @@ TEST_F(LocalModel, IsAFolderOfConfigWeightsAndTokenizer) {
                                    "chat_template.jinja", "generation_config.json"));
 }
 
+TEST_F(LocalModel, HasItsVocabularyFromBeforeTokenizerJsonAndItsNamedTemplates) {
+  for (const char* name : {"config.json", "model.safetensors", "tokenizer.model", "vocab.json"})
+    Write(name);
+  EXPECT_THAT(NamesOf(FindTokenizerFiles(folder_.path())),
+              UnorderedElementsAre("config.json", "tokenizer.model", "vocab.json"));
+  fs::create_directory(folder_.path() / kTemplatesFolder);
+  for (const char* name : {"tool_use.jinja", "rag.jinja", "notes.txt", "a b.jinja"})
+    Write(std::string(kTemplatesFolder) + "/" + name);
+  std::vector<std::string> names;
+  ASSERT_OK_AND_ASSIGN(const auto paths, FindModelFiles(folder_.path()));
+  for (const fs::path& path : paths) names.push_back(ModelFileName(path));
+  EXPECT_THAT(names, UnorderedElementsAre("config.json", "model.safetensors", "tokenizer.model",
+                                          "vocab.json", "additional_chat_templates/rag.jinja",
+                                          "additional_chat_templates/tool_use.jinja"));
+  EXPECT_TRUE(IsModelFileName("additional_chat_templates/rag.jinja"));
+  for (const char* name : {"other/rag.jinja", "additional_chat_templates/../x",
+                           "additional_chat_templates/a/b", "additional_chat_templates/"})
+    EXPECT_FALSE(IsModelFileName(name)) << name;
+}
+
 TEST_F(LocalModel, HasTheShardsThatItsIndexNames) {
   Write("config.json");
   Write("model-00001-of-00002.safetensors");
