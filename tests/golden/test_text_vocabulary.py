@@ -1,4 +1,4 @@
-"""GGUF vocabularies and legacy files beside transformers: the tokenizer.json we make of them gives the
+"""GGUF vocabularies and vocab.txt beside transformers: the tokenizer.json we make of them gives the
 same ids.
 
     TRAINYARD_BUILD_DIR=build pytest tests/golden/test_text_vocabulary.py
@@ -94,13 +94,16 @@ def sentencepiece():
 
 @pytest.mark.parametrize("flags", [{}, {"add_bos": False}, {"add_eos": True}])
 def test_sentencepiece_is_what_transformers_makes_of_the_same_tokens(peer, tmp_path, sentencepiece, flags):
+    """Where a text begins with no space: then transformers' reader puts none in front, as SentencePiece and
+    llama.cpp do (test_text_sentencepiece.py)."""
     peer.get("gguf", vocabulary=sentencepiece | flags, to=str(tmp_path / "tokenizer.json"))
     tokens, scores = sentencepiece["tokens"], sentencepiece["scores"]
     vocab = {token: i for i, token in enumerate(tokens)}
     merges = transformers.tokenization_utils_base.generate_merges(vocab, dict(zip(tokens, scores)))
     theirs = transformers.LlamaTokenizer(vocab=vocab, merges=merges, add_bos_token=flags.get("add_bos", True),
                                          add_eos_token=flags.get("add_eos", False))
-    lines = mixed_lines(LINES)
+    lines = [line for line in mixed_lines(LINES) if not line.startswith(" ")]
+    assert len(lines) > LINES // 2
     ours = ids_of(peer, tmp_path / "tokenizer.json", lines, add=True)
     assert_same(lines, ours, theirs(lines)["input_ids"])
 
@@ -133,26 +136,9 @@ def test_bert_in_ggufs_words_encodes_as_minilm(peer, tmp_path):
 def test_vocab_txt_is_read_as_berts_tokenizer_reads_it(peer, tmp_path, config):
     folder = packages.minilm()
     (tmp_path / "config.json").write_text(json.dumps(config))
-    peer.get("legacy", files={"vocab_txt": str(folder / "vocab.txt"), "tokenizer_config": str(tmp_path / "config.json")},
+    peer.get("legacy", files={"vocab.txt": str(folder / "vocab.txt"), "tokenizer_config.json": str(tmp_path / "config.json")},
              to=str(tmp_path / "tokenizer.json"))
     theirs = transformers.BertTokenizer(str(folder / "vocab.txt"), **config)
     lines = mixed_lines(LINES) + ["a [MASK] b", "Étude ÉTUDE"]
     ours = ids_of(peer, tmp_path / "tokenizer.json", lines, add=True)
-    assert_same(lines, ours, theirs(lines)["input_ids"])
-
-
-@pytest.mark.parametrize("name", ["GPT2Tokenizer", "RobertaTokenizer"])
-def test_vocab_and_merges_are_read_as_transformers_reads_them(peer, tmp_path, name):
-    trained = tokenizers.ByteLevelBPETokenizer()
-    special = ["<|endoftext|>"] if name == "GPT2Tokenizer" else ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    trained.train_from_iterator(mixed_lines(LINES), vocab_size=3000, special_tokens=special, show_progress=False)
-    trained.save_model(str(tmp_path))
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name}))
-    files = {"vocab_json": "vocab.json", "merges_txt": "merges.txt", "tokenizer_config": "tokenizer_config.json"}
-    peer.get("legacy", files={key: str(tmp_path / value) for key, value in files.items()}, to=str(tmp_path / "made.json"))
-    vocab = json.loads((tmp_path / "vocab.json").read_text())
-    merges = [tuple(line.split()) for line in (tmp_path / "merges.txt").read_text().splitlines()[1:]]
-    theirs = getattr(transformers, name)(vocab=vocab, merges=merges)
-    lines = mixed_lines(LINES) + [f"the end{special[0]}", "a <mask> b"]
-    ours = ids_of(peer, tmp_path / "made.json", lines, add=True)
     assert_same(lines, ours, theirs(lines)["input_ids"])

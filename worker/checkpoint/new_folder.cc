@@ -31,9 +31,15 @@ NewFolder::~NewFolder() {
 }
 
 Status NewFolder::Text(const std::string& name, std::string_view text) const {
+  const std::filesystem::path parent = (path_ / name).parent_path();
+  std::error_code error;
+  std::filesystem::create_directories(parent, error);
+  if (error)
+    return ErrnoStatus(error.value(), fmt::format("cannot make folder {}", parent.string()));
   ASSIGN_OR_RETURN(HashedFile file, HashedFile::Create(path_ / name));
   RETURN_IF_ERROR(file.Write(text));
-  return file.Finish().status();
+  RETURN_IF_ERROR(file.Finish().status());
+  return SyncPath(parent);
 }
 
 Status NewFolder::Json(const std::string& name, const nlohmann::ordered_json& document) const {

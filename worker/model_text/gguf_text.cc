@@ -1,8 +1,13 @@
 #include "worker/model_text/gguf_text.h"
 
+#include <absl/strings/ascii.h>
+
+#include <algorithm>
+#include <cstdio>
 #include <limits>
 #include <optional>
 
+#include "common/job_spec/local_model.h"
 #include "worker/checkpoint/model_folder.h"
 #include "worker/text/chat_template.h"
 #include "worker/text/gguf_vocabulary.h"
@@ -14,6 +19,7 @@ namespace {
 using nlohmann::json;
 
 constexpr char kTemplate[] = "tokenizer.chat_template";
+constexpr char kTemplateNames[] = "tokenizer.chat_templates";
 std::string Key(std::string_view name) { return fmt::format("tokenizer.ggml.{}", name); }
 
 // The one list of the ids: a GGUF key, its place in a vocabulary, what Hugging Face calls the
@@ -89,17 +95,6 @@ std::string Dump(const nlohmann::ordered_json& document) {
   return document.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
-// The id of the token that tokenizer_config.json names: a text, or an object with "content".
-std::optional<int32_t> IdOfNamed(const json& config, const std::string& key,
-                                 const Tokenizer& tokenizer) {
-  if (!config.is_object() || !config.contains(key)) return std::nullopt;
-  const json& named = config[key];
-  if (named.is_string()) return tokenizer.TokenToId(named.get<std::string>());
-  if (named.is_object() && named.contains("content") && named["content"].is_string())
-    return tokenizer.TokenToId(named["content"].get<std::string>());
-  return std::nullopt;
-}
-
 std::optional<int32_t> IdOfConfig(const nlohmann::ordered_json& config, const std::string& key) {
   if (!config.contains(key)) return std::nullopt;
   const auto& id = config[key].is_array() && !config[key].empty() ? config[key][0] : config[key];
@@ -127,6 +122,61 @@ GgufWriter::Keys KeysOf(const GgufVocabulary& vocabulary) {
   return keys;
 }
 
+// Names as the gguf package writes them: other characters are underscores there.
+std::string TemplateKey(std::string_view name) {
+  std::string plain(name);
+  for (char& c : plain)
+    if (!absl::ascii_isalnum(static_cast<unsigned char>(c))) c = '_';
+  return plain;
+}
+
+Status AddTemplateKeys(const std::vector<SmallFile>& files, GgufWriter::Keys& keys) {
+  ASSIGN_OR_RETURN(const std::vector<NamedTemplate> templates,
+                   ChatTemplatesOf(TemplateFilesOf(files)));
+  std::vector<std::string> names;
+  for (const NamedTemplate& one : templates) {
+    if (one.name == "default") {
+      keys.push_back({kTemplate, GgufString(one.source)});
+      continue;
+    }
+    const std::string name = TemplateKey(one.name);
+    if (name.empty() || std::find(names.begin(), names.end(), name) != names.end())
+      return InvalidArgument(
+          "the chat template \"{}\" has no name of its own in a GGUF file, where it is \"{}\": "
+          "rename it",
+          one.name, name);
+    names.push_back(name);
+    keys.push_back({fmt::format("{}.{}", kTemplate, name), GgufString(one.source)});
+  }
+  if (!names.empty()) keys.push_back({kTemplateNames, GgufStrings(names)});
+  return OkStatus();
+}
+
+// The default one, and those that tokenizer.chat_templates names.
+Status AddTemplates(const GgufMetadata& metadata, std::vector<SmallFile>& files) {
+  if (metadata.Has(kTemplate)) {
+    ASSIGN_OR_RETURN(std::string source, metadata.Text(kTemplate));
+    files.push_back({"chat_template.jinja", std::move(source)});
+  }
+  if (!metadata.Has(kTemplateNames)) return OkStatus();
+  ASSIGN_OR_RETURN(std::vector<std::string> names, metadata.Texts(kTemplateNames));
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  for (const std::string& name : names) {
+    const std::string key = fmt::format("{}.{}", kTemplate, name);
+    if (!IsPlainFileName(name) || name == "default" || !metadata.Has(key)) {
+      std::fprintf(
+          stderr,
+          "note: %s names \"%s\", which is not used: there is no %s, or it is no name of a file\n",
+          kTemplateNames, name.c_str(), key.c_str());
+      continue;
+    }
+    ASSIGN_OR_RETURN(std::string source, metadata.Text(key));
+    files.push_back({fmt::format("{}/{}.jinja", kTemplatesFolder, name), std::move(source)});
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 StatusOr<std::vector<SmallFile>> TextFromGguf(const GgufMetadata& metadata, int64_t max_positions) {
@@ -142,25 +192,21 @@ StatusOr<std::vector<SmallFile>> TextFromGguf(const GgufMetadata& metadata, int6
     files.push_back({"generation_config.json", Dump(GenerationConfigJson(contents))});
     files.push_back({"tokenizer.json", std::move(contents.tokenizer_json)});
   }
-  if (metadata.Has(kTemplate)) {
-    ASSIGN_OR_RETURN(std::string source, metadata.Text(kTemplate));
-    files.push_back({"chat_template.jinja", std::move(source)});
-  }
+  RETURN_IF_ERROR(AddTemplates(metadata, files));
   return files;
 }
 
 StatusOr<GgufWriter::Keys> GgufTextKeys(const std::vector<SmallFile>& files,
                                         const nlohmann::ordered_json& config) {
   GgufWriter::Keys keys;
-  const std::string* tokenizer_config = FindFile(files, "tokenizer_config.json");
-  const json named = tokenizer_config == nullptr
-                         ? json()
-                         : json::parse(*tokenizer_config, nullptr, /*allow_exceptions=*/false);
   if (const std::string* tokenizer_json = FindFile(files, "tokenizer.json")) {
     ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::Load(*tokenizer_json));
+    ASSIGN_OR_RETURN(const TokenNames names, ReadTokenNames(TokenFilesOf(files)));
     SpecialTokenIds special;
     for (const IdRow& row : kIds) {
-      special.*row.special = IdOfNamed(named, fmt::format("{}_token", row.hf), tokenizer);
+      const auto named = names.named.find(fmt::format("{}_token", row.hf));
+      if (named != names.named.end())
+        special.*row.special = tokenizer.TokenToId(named->second.content);
       if (!(special.*row.special).has_value())
         special.*row.special = IdOfConfig(config, fmt::format("{}_token_id", row.hf));
     }
@@ -168,15 +214,7 @@ StatusOr<GgufWriter::Keys> GgufTextKeys(const std::vector<SmallFile>& files,
                      GgufFromTokenizerJson(*tokenizer_json, special));
     keys = KeysOf(vocabulary);
   }
-  const std::string* jinja = FindFile(files, "chat_template.jinja");
-  TemplateChoice choice;
-  if (jinja != nullptr) choice.jinja_file = *jinja;
-  if (tokenizer_config != nullptr) choice.tokenizer_config = *tokenizer_config;
-  StatusOr<std::string> source = ChooseChatTemplate(choice);
-  if (source.ok())
-    keys.push_back({kTemplate, GgufString(*std::move(source))});
-  else if (!absl::IsNotFound(source.status()))
-    return source.status();
+  RETURN_IF_ERROR(AddTemplateKeys(files, keys));
   return keys;
 }
 

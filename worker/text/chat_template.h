@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "common/status.h"
+#include "worker/text/special_tokens.h"
 #include "worker/text/tokenizer.h"
 
 struct TyTemplate;
@@ -93,20 +94,39 @@ struct TokenizedChat {
 // is trained whole: transformers leaves out all but its first.
 StatusOr<TokenizedChat> TokenizeChat(const Tokenizer& tokenizer, const RenderedChat& chat);
 
-// Which template a model folder has. `jinja_file`: the text of chat_template.jinja, which goes
-// first. `tokenizer_config`: the text of tokenizer_config.json, whose "chat_template" is a text or
-// a list of {"name", "template"}. `name` picks one of a list; empty means "default", or "tool_use"
-// for a conversation with tools where there is one. NotFound: the folder has none (of that name).
+// A model's templates. `jinja_file`: the text of chat_template.jinja; `additional`: those of the
+// folder additional_chat_templates, by name. Where there is one of them they are all; else
+// `tokenizer_config`: the text of tokenizer_config.json, whose "chat_template" is a text or a list
+// of
+// {"name", "template"}.
+struct NamedTemplate {
+  std::string name;
+  std::string source;
+};
+struct TemplateFiles {
+  std::optional<std::string_view> jinja_file = {};
+  std::vector<NamedTemplate> additional = {};
+  std::optional<std::string_view> tokenizer_config = {};
+};
+
+// All of them; the only one, and the one of chat_template.jinja, is called "default".
+// InvalidArgument: tokenizer_config.json has something else under "chat_template".
+StatusOr<std::vector<NamedTemplate>> ChatTemplatesOf(const TemplateFiles& files);
+
+// Which template a model folder has. `name` picks one; empty means "default", or "tool_use" for a
+// conversation with tools where there is one. NotFound: the folder has none (of that name).
 struct TemplateChoice {
   std::optional<std::string_view> jinja_file = {};
   std::optional<std::string_view> tokenizer_config = {};
   std::string_view name = {};
   bool with_tools = false;
+  std::vector<NamedTemplate> additional = {};
 };
 StatusOr<std::string> ChooseChatTemplate(const TemplateChoice& choice);
 
-// The special tokens of tokenizer_config.json that templates see: {"bos_token": "<s>", ...}, a JSON
-// object for ChatInput::variables. Tokens are texts or objects with "content".
-StatusOr<std::string> TemplateVariables(std::string_view tokenizer_config);
+// The special tokens that templates see: {"bos_token": "<s>", ...}, a JSON object for
+// ChatInput::variables. They are those that the files name (special_tokens.h), else those of the
+// tokenizer class that tokenizer_config.json names.
+StatusOr<std::string> TemplateVariables(const TokenFiles& files);
 
 }  // namespace trainyard::worker

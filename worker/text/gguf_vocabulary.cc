@@ -1,11 +1,11 @@
 #include "worker/text/gguf_vocabulary.h"
 
 #include <algorithm>
-#include <map>
-#include <tuple>
+#include <cmath>
 #include <unordered_map>
 
 #include "common/files.h"
+#include "worker/text/sentencepiece_tokenizer.h"
 #include "worker/text/tokenizer_parts.h"
 
 namespace trainyard::worker {
@@ -54,6 +54,9 @@ Status CheckSizes(const GgufVocabulary& vocabulary) {
   if (!vocabulary.scores.empty() && vocabulary.scores.size() != size)
     return InvalidArgument("GGUF vocabulary: tokenizer.ggml.scores has {} entries for {} tokens",
                            vocabulary.scores.size(), size);
+  for (size_t id = 0; id < vocabulary.scores.size(); ++id)
+    if (!std::isfinite(vocabulary.scores[id]))
+      return InvalidArgument("GGUF vocabulary: the score of token {} is not finite", id);
   for (size_t id = 0; id < vocabulary.token_types.size(); ++id)
     if (vocabulary.token_types[id] < 1 || vocabulary.token_types[id] > 6)
       return InvalidArgument("GGUF vocabulary: token {} has the type {}, types are 1 to 6", id,
@@ -152,91 +155,34 @@ StatusOr<Json> ByteLevelTokenizer(const GgufVocabulary& vocabulary) {
   return tokenizer;
 }
 
-size_t CharactersOf(std::string_view text) {
-  return static_cast<size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
-}
-
-// SentencePiece joins the pair whose token has the greatest score. tokenizer.json wants the pairs
-// in that order: each way to cut a token in two others, as transformers' generate_merges sorts
-// them. Tokens that are no text take no part.
-Json MergesOfScores(const GgufVocabulary& vocabulary, const std::vector<std::string>& tokens,
-                    const Ids& ids) {
-  struct Merge {
-    float score;
-    size_t left_size, right_size;  // in characters
-    int32_t left, right;
-  };
-  const auto is_text = [&](int32_t id) {
-    const GgufTokenType type = TypeOf(vocabulary, static_cast<size_t>(id));
-    return type == GgufTokenType::kNormal || type == GgufTokenType::kUserDefined;
-  };
-  std::vector<Merge> merges;
-  for (size_t id = 0; id < tokens.size(); ++id) {
-    if (!is_text(static_cast<int32_t>(id))) continue;
-    const std::string_view token = tokens[id];
-    const size_t first = merges.size();
-    for (size_t cut = 1; cut < token.size(); ++cut) {
-      if ((token[cut] & 0xC0) == 0x80) continue;  // inside a character
-      const auto left = ids.find(token.substr(0, cut)), right = ids.find(token.substr(cut));
-      if (left == ids.end() || right == ids.end()) continue;
-      if (!is_text(left->second) || !is_text(right->second)) continue;
-      merges.push_back({vocabulary.scores[id], CharactersOf(left->first),
-                        CharactersOf(right->first), left->second, right->second});
-    }
-    std::sort(merges.begin() + static_cast<int64_t>(first), merges.end(),
-              [](const Merge& a, const Merge& b) {
-                return std::tie(a.left, a.right) < std::tie(b.left, b.right);
-              });
-  }
-  std::stable_sort(merges.begin(), merges.end(), [](const Merge& a, const Merge& b) {
-    return std::tie(a.score, a.left_size, a.right_size) >
-           std::tie(b.score, b.left_size, b.right_size);
-  });
-  Json pairs = Json::array();
-  for (const Merge& merge : merges)
-    pairs.push_back(
-        {tokens[static_cast<size_t>(merge.left)], tokens[static_cast<size_t>(merge.right)]});
-  return pairs;
-}
-
-Json SentencePieceDecoder(bool strips_first_space) {
-  Json decoders =
-      Json::array({{{"type", "Replace"}, {"pattern", {{"String", kSpace}}}, {"content", " "}},
-                   {{"type", "ByteFallback"}},
-                   {{"type", "Fuse"}}});
-  if (strips_first_space)
-    decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
-  return {{"type", "Sequence"}, {"decoders", decoders}};
-}
-
 StatusOr<Json> SentencePieceTokenizer(const GgufVocabulary& vocabulary) {
   if (vocabulary.scores.empty() && vocabulary.merges.empty())
     return InvalidArgument(
         "GGUF vocabulary: a \"llama\" vocabulary without tokenizer.ggml.scores does not say which "
         "tokens join first");
-  // Gemma's files have runs of spaces as such.
+  // Gemma's files have runs of spaces as such, as pieces of the user: found in the text as it is
+  // given. Any other piece of spaces is one of the escaped text.
   std::vector<std::string> tokens = vocabulary.tokens;
-  for (std::string& token : tokens) {
-    if (token.empty() || token.find_first_not_of(' ') != std::string::npos) continue;
+  std::vector<bool> is_text;
+  for (size_t id = 0; id < tokens.size(); ++id) {
+    const GgufTokenType type = TypeOf(vocabulary, id);
+    is_text.push_back(type == GgufTokenType::kNormal || type == GgufTokenType::kUserDefined);
+    if (IsAdded(type) || tokens[id].find_first_not_of(' ') != std::string::npos) continue;
     std::string spaces;
-    for (size_t i = 0; i < token.size(); ++i) spaces += kSpace;
-    token = spaces;
+    for (size_t i = 0; i < tokens[id].size(); ++i) spaces += kSpace;
+    tokens[id] = spaces;
   }
   ASSIGN_OR_RETURN(const Ids ids, IdsOf(tokens));
   Json merges = Json::array();
   if (vocabulary.merges.empty()) {
-    merges = MergesOfScores(vocabulary, tokens, ids);
+    merges = MergesOfScores(tokens, vocabulary.scores, is_text);
   } else {
     ASSIGN_OR_RETURN(merges, MergesOf(vocabulary, ids));
   }
   const bool prefix = vocabulary.add_space_prefix.value_or(true);
   Json tokenizer = EmptyTokenizer();
-  tokenizer["pre_tokenizer"] = {{"type", "Metaspace"},
-                                {"replacement", kSpace},
-                                {"prepend_scheme", prefix ? "first" : "never"},
-                                {"split", false}};
-  tokenizer["decoder"] = SentencePieceDecoder(prefix);
+  tokenizer["normalizer"] = SpacesNormalizer(prefix);
+  tokenizer["decoder"] = SentencePieceDecoder(prefix ? 1 : 0);
   ASSIGN_OR_RETURN(tokenizer["post_processor"], BosAndEos(vocabulary, true));
   tokenizer["model"] = BpeModel(VocabJson(ids), std::move(merges));
   if (vocabulary.unk_id.has_value())
@@ -246,7 +192,7 @@ StatusOr<Json> SentencePieceTokenizer(const GgufVocabulary& vocabulary) {
   return tokenizer;
 }
 
-StatusOr<std::string> NamedToken(const std::vector<std::string>& tokens, const char* what,
+StatusOr<std::string> TokenNamed(const std::vector<std::string>& tokens, const char* what,
                                  std::optional<int32_t> id, std::string_view usual) {
   if (id.has_value()) return tokens[static_cast<size_t>(*id)];
   if (std::find(tokens.begin(), tokens.end(), usual) != tokens.end()) return std::string(usual);
@@ -263,13 +209,13 @@ StatusOr<Json> WordPieceTokenizer(const GgufVocabulary& vocabulary) {
   }
   ASSIGN_OR_RETURN(const Ids ids, IdsOf(tokens));
   ASSIGN_OR_RETURN(const std::string unknown,
-                   NamedToken(tokens, "unknown", vocabulary.unk_id, "[UNK]"));
+                   TokenNamed(tokens, "unknown", vocabulary.unk_id, "[UNK]"));
   ASSIGN_OR_RETURN(
       const std::string cls,
-      NamedToken(tokens, "cls",
+      TokenNamed(tokens, "cls",
                  vocabulary.cls_id.has_value() ? vocabulary.cls_id : vocabulary.bos_id, "[CLS]"));
   ASSIGN_OR_RETURN(const std::string sep,
-                   NamedToken(tokens, "seperator", vocabulary.sep_id, "[SEP]"));
+                   TokenNamed(tokens, "seperator", vocabulary.sep_id, "[SEP]"));
   Json tokenizer = EmptyTokenizer();
   tokenizer["normalizer"] = BertNormalizer({});
   tokenizer["pre_tokenizer"] = {{"type", "BertPreTokenizer"}};

@@ -153,12 +153,7 @@ void Append(std::vector<Finding>& findings, std::vector<Finding> more) {
 
 // What reading the template itself comes to.
 StatusOr<ChatTemplate> OpenTemplate(const std::vector<SmallFile>& files) {
-  TemplateChoice choice;
-  if (const std::string* jinja = FindFile(files, "chat_template.jinja")) choice.jinja_file = *jinja;
-  if (const std::string* config = FindFile(files, "tokenizer_config.json")) {
-    choice.tokenizer_config = *config;
-  }
-  ASSIGN_OR_RETURN(const std::string source, ChooseChatTemplate(choice));
+  ASSIGN_OR_RETURN(const std::string source, ChatTemplateOf(files));
   return ChatTemplate::Compile(source);
 }
 
@@ -192,9 +187,7 @@ StatusOr<std::vector<Finding>> Examine(const std::filesystem::path& ref) {
     return findings;
   }
   parts.chat_template = &*chat_template;
-  if (const std::string* text = FindFile(files, "tokenizer_config.json")) {
-    ASSIGN_OR_RETURN(parts.template_variables, TemplateVariables(*text));
-  }
+  ASSIGN_OR_RETURN(parts.template_variables, TemplateVariables(TokenFilesOf(files)));
   Append(findings, CheckTemplate(parts));
   return findings;
 }

@@ -147,11 +147,6 @@ StatusOr<std::vector<int32_t>> PromptOf(const OpenedModel& model, const Generate
 
 }  // namespace
 
-std::filesystem::path TokenizerFile(const std::filesystem::path& path) {
-  std::error_code ignored;
-  return std::filesystem::is_directory(path, ignored) ? path / "tokenizer.json" : path;
-}
-
 Status Generate(const GenerateOptions& options) {
   ASSIGN_OR_RETURN(const OpenedModel model, OpenModel(options.model, options.open));
   if (!options.prompts.empty()) return GenerateFile(model, options);

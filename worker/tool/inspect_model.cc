@@ -43,14 +43,11 @@ Status SayText(const ModelSource& source) {
     if (!tokenizer.ok()) return Annotate(tokenizer.status(), "tokenizer.json");
     Say(fmt::format("tokenizer {} ids", tokenizer->vocab_size()));
   }
-  const std::string* config = FindFile(files, "tokenizer_config.json");
-  const std::string* jinja = FindFile(files, "chat_template.jinja");
-  const auto old =
-      config == nullptr ? nlohmann::json() : nlohmann::json::parse(*config, nullptr, false);
-  const bool has_old = old.is_object() && old.contains("chat_template");
-  Say(fmt::format("chat_template {}", jinja != nullptr ? "chat_template.jinja"
-                                      : has_old        ? "tokenizer_config.json"
-                                                       : "none"));
+  ASSIGN_OR_RETURN(const std::vector<NamedTemplate> templates,
+                   ChatTemplatesOf(TemplateFilesOf(files)));
+  std::string names;
+  for (const NamedTemplate& one : templates) names += (names.empty() ? "" : ", ") + one.name;
+  Say(fmt::format("chat_template {}", names.empty() ? "none" : names));
   return OkStatus();
 }
 

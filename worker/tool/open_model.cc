@@ -37,9 +37,7 @@ std::optional<std::string_view> Text(const std::vector<SmallFile>& files, std::s
 }
 
 StatusOr<std::optional<ChatTemplate>> OpenTemplate(const std::vector<SmallFile>& files) {
-  const StatusOr<std::string> source =
-      ChooseChatTemplate({.jinja_file = Text(files, "chat_template.jinja"),
-                          .tokenizer_config = Text(files, "tokenizer_config.json")});
+  const StatusOr<std::string> source = ChatTemplateOf(files);
   if (absl::IsNotFound(source.status())) return std::optional<ChatTemplate>();
   RETURN_IF_ERROR(source.status());
   ASSIGN_OR_RETURN(ChatTemplate compiled, ChatTemplate::Compile(*source));
@@ -85,10 +83,7 @@ StatusOr<OpenedModel> OpenModel(const std::filesystem::path& ref, const OpenOpti
   RETURN_IF_ERROR(CheckVocabulary(files, engine->config().vocab_size));
   StatusOr<std::optional<ChatTemplate>> chat_template = OpenTemplate(files);
   if (!chat_template.ok()) return Annotate(chat_template.status(), ref.string());
-  std::string variables = "{}";
-  if (const auto text = Text(files, "tokenizer_config.json")) {
-    ASSIGN_OR_RETURN(variables, TemplateVariables(*text));
-  }
+  ASSIGN_OR_RETURN(std::string variables, TemplateVariables(TokenFilesOf(files)));
   std::vector<int32_t> end_ids = EndIds(engine->config(), files);
   return OpenedModel{.engine = std::move(engine),
                      .tokenizer = *std::move(tokenizer),

@@ -6,6 +6,7 @@
 #include "worker/data/pieces.h"
 #include "worker/data/prepare.h"
 #include "worker/model_text/model_text.h"
+#include "worker/text/legacy_vocabulary.h"
 #include "worker/text/tokenizer.h"
 #include "worker/tool/tools.h"
 
@@ -22,19 +23,29 @@ StatusOr<PrepareSource> OpenSource(const std::vector<std::string>& patterns,
   return source;
 }
 
-// The text of a tokenizer.json: that file, or what a model has in its place.
+// The text of a tokenizer.json: that file, or what a model or a tokenizer's folder has in its
+// place.
 StatusOr<std::string> TokenizerJson(const std::filesystem::path& path) {
-  const std::filesystem::path file = TokenizerFile(path);
   std::error_code ignored;
-  const auto there = [&](const std::filesystem::path& p) {
-    return std::filesystem::exists(p, ignored);
-  };
-  const bool is_model = file == path ? path.extension() == ".gguf" : there(path / "config.json");
-  if (!is_model || (file != path && there(file))) return ReadFile(file);
-  ASSIGN_OR_RETURN(const ModelSource source, ModelSource::Open(path));
-  ASSIGN_OR_RETURN(const std::vector<SmallFile> files, ReadModelText(source));
+  std::vector<SmallFile> files;
+  if (std::filesystem::is_directory(path, ignored)) {
+    ASSIGN_OR_RETURN(files, ReadTokenizerFolder(path));
+  } else if (path.extension() == ".gguf") {
+    ASSIGN_OR_RETURN(const ModelSource source, ModelSource::Open(path));
+    ASSIGN_OR_RETURN(files, ReadModelText(source));
+  } else if (path.extension() == ".model") {
+    ASSIGN_OR_RETURN(const std::string model, ReadFile(path));
+    ASSIGN_OR_RETURN(LegacyTokenizer made, TokenizerJsonFromLegacy({.tokenizer_model = model}));
+    return std::move(made.tokenizer_json);
+  } else {
+    return ReadFile(path);
+  }
   const std::string* json = FindFile(files, "tokenizer.json");
-  if (json == nullptr) return NotFound("{} has no tokenizer", path.string());
+  if (json == nullptr)
+    return NotFound(
+        "{} has no tokenizer: neither tokenizer.json, nor vocab.json with merges.txt, nor "
+        "vocab.txt, nor tokenizer.model",
+        path.string());
   return *json;
 }
 

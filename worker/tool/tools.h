@@ -16,9 +16,6 @@
 
 namespace trainyard::worker {
 
-// A model folder's tokenizer.json, or the file itself.
-std::filesystem::path TokenizerFile(const std::filesystem::path& path);
-
 // How a model is opened that only answers.
 struct OpenOptions {
   int threads = 1;

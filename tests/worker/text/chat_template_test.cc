@@ -281,10 +281,49 @@ TEST(ChooseChatTemplate, SaysWhenThereIsNone) {
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("neither")));
 }
 
+TEST(ChooseChatTemplate, TakesNamedFilesBeforeTheConfig) {
+  const std::vector<NamedTemplate> additional = {{"tool_use", "t"}, {"rag", "r"}};
+  const TemplateChoice both = {.jinja_file = "d",
+                               .tokenizer_config = R"({"chat_template":"old"})",
+                               .additional = additional};
+  const auto with = [&](std::string_view name, bool tools) {
+    TemplateChoice choice = both;
+    choice.name = name;
+    choice.with_tools = tools;
+    return *ChooseChatTemplate(choice);
+  };
+  EXPECT_EQ(with("", false), "d");
+  EXPECT_EQ(with("", true), "t");
+  EXPECT_EQ(with("rag", true), "r");
+  EXPECT_THAT(ChooseChatTemplate({.additional = additional}),
+              StatusIs(StatusCode::kNotFound, HasSubstr("tool_use, rag")));
+}
+
 TEST(TemplateVariables, AreTheSpecialTokens) {
+  EXPECT_EQ(
+      *TemplateVariables(
+          {.tokenizer_config =
+               R"({"bos_token":null,"eos_token":{"content":"</s>"},"pad_token":"<p>","x":1})"}),
+      R"({"eos_token":"</s>","pad_token":"<p>"})");
+}
+
+TEST(TemplateVariables, ComeFromTheMapUnlessTheConfigHasTheAddedTokens) {
+  constexpr std::string_view kMap = R"({"bos_token":"<m>","image_token":{"content":"<i>"}})";
   EXPECT_EQ(*TemplateVariables(
-                R"({"bos_token":null,"eos_token":{"content":"</s>"},"pad_token":"<p>","x":1})"),
-            R"({"eos_token":"</s>","pad_token":"<p>"})");
+                {.tokenizer_config = R"({"bos_token":"<c>"})", .special_tokens_map = kMap}),
+            R"({"bos_token":"<m>","image_token":"<i>"})");
+  EXPECT_EQ(
+      *TemplateVariables({.tokenizer_config = R"({"bos_token":"<c>","added_tokens_decoder":{}})",
+                          .special_tokens_map = kMap}),
+      R"({"bos_token":"<c>"})");
+}
+
+TEST(TemplateVariables, AreThoseOfTheClassWhereNoFileNamesThem) {
+  EXPECT_EQ(
+      *TemplateVariables(
+          {.tokenizer_config =
+               R"({"tokenizer_class":"Qwen2TokenizerFast","eos_token":"<|im_end|>"})"}),
+      R"({"eos_token":"<|im_end|>","unk_token":"<|endoftext|>","pad_token":"<|endoftext|>"})");
 }
 
 }  // namespace

@@ -228,12 +228,19 @@ class Peer {
     const auto text = [&](const char* name) {
       return texts.contains(name) ? std::optional<std::string_view>(texts[name]) : std::nullopt;
     };
+    const std::string model_type = request.value("model_type", "");
     ASSIGN_OR_RETURN(
-        const std::string json,
-        TokenizerJsonFromLegacy({text("vocab_json"), text("merges_txt"), text("vocab_txt"),
-                                 text("tokenizer_config"), text("special_tokens_map")}));
-    RETURN_IF_ERROR(WriteFileAtomically(request.value("to", ""), json));
-    return Json::object();
+        const LegacyTokenizer made,
+        TokenizerJsonFromLegacy({.vocab_json = text("vocab.json"),
+                                 .merges_txt = text("merges.txt"),
+                                 .vocab_txt = text("vocab.txt"),
+                                 .tokenizer_model = text("tokenizer.model"),
+                                 .tokens = {.tokenizer_config = text("tokenizer_config.json"),
+                                            .special_tokens_map = text("special_tokens_map.json"),
+                                            .added_tokens = text("added_tokens.json")},
+                                 .model_type = model_type}));
+    RETURN_IF_ERROR(WriteFileAtomically(request.value("to", ""), made.tokenizer_json));
+    return Json{{"special_tokens", made.special_tokens}, {"notes", made.notes}};
   }
 
   std::optional<Tokenizer> tokenizer_;

@@ -175,8 +175,9 @@ TEST(GgufFromTokenizerJson, RefusesWhatLlamaCppHasNoNameFor) {
 TEST(LegacyFiles, BertVocabularyBecomesWordPiece) {
   constexpr std::string_view kVocab = "[PAD]\n[UNK]\r\n[CLS]\n[SEP]\n[MASK]\nplay\n##ing\nPlay\n";
   const auto ids = [&](std::string_view config) {
-    const auto json = TokenizerJsonFromLegacy({.vocab_txt = kVocab, .tokenizer_config = config});
-    return *Tokenizer::Load(*json)->Encode("Playing[MASK]", kWithSpecials);
+    const auto json =
+        TokenizerJsonFromLegacy({.vocab_txt = kVocab, .tokens = {.tokenizer_config = config}});
+    return *Tokenizer::Load(json->tokenizer_json)->Encode("Playing[MASK]", kWithSpecials);
   };
   EXPECT_THAT(ids("{}"), ElementsAre(2, 5, 6, 4, 3));
   EXPECT_THAT(ids(R"({"do_lower_case":false})"), ElementsAre(2, 7, 6, 4, 3));
@@ -187,9 +188,9 @@ TEST(LegacyFiles, BertVocabularyBecomesWordPiece) {
 TEST(LegacyFiles, Gpt2FilesBecomeByteLevelBpe) {
   constexpr std::string_view kVocab = R"({"a":0,"b":1,"ab":2,"Ġ":3,"<|endoftext|>":4})";
   ASSERT_OK_AND_ASSIGN(
-      const std::string json,
+      const LegacyTokenizer made,
       TokenizerJsonFromLegacy({.vocab_json = kVocab, .merges_txt = "#version: 0.2\na b\n"}));
-  ASSERT_OK_AND_ASSIGN(const Tokenizer tokenizer, Tokenizer::Load(json));
+  ASSERT_OK_AND_ASSIGN(const Tokenizer tokenizer, Tokenizer::Load(made.tokenizer_json));
   EXPECT_THAT(*tokenizer.Encode("ab a<|endoftext|>", kWithSpecials), ElementsAre(2, 3, 0, 4));
   EXPECT_THAT(TokenizerJsonFromLegacy({.vocab_json = kVocab, .merges_txt = "a c\n"}),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("line 1")));

@@ -41,7 +41,7 @@ impl Handle {
         for (token, id) in self.parsing.get_vocab(true) {
             let size = match added.get(&id) {
                 Some(added) if added.special => 0,
-                Some(added) => added.content.len(),
+                Some(added) => spelling.size_of_added(&added.content),
                 None => spelling.size_of(&token),
             };
             sizes[id as usize] = size as u32;
@@ -68,6 +68,14 @@ impl Spelling {
                 Spelling::WordPiece(model.continuing_subword_prefix.clone())
             }
             _ => Spelling::SentencePiece,
+        }
+    }
+
+    /// Added tokens are spelled as they are read, but decoders turn SentencePiece's space in them too.
+    fn size_of_added(&self, token: &str) -> usize {
+        match self {
+            Spelling::SentencePiece => self.size_of(token),
+            _ => token.len(),
         }
     }
 
