@@ -102,9 +102,12 @@ class FolderWriter {
       : folder_(std::move(folder)), piece_written_(piece_written) {}
 
   Status Text(const std::string& path, std::string_view text) {
+    const std::filesystem::path parent = (folder_ / path).parent_path();
+    RETURN_IF_ERROR(MakeFolders(parent));
     ASSIGN_OR_RETURN(HashedFile file, HashedFile::Create(folder_ / path, piece_written_));
     RETURN_IF_ERROR(file.Write(text));
     ASSIGN_OR_RETURN(const FileDigest digest, file.Finish());
+    RETURN_IF_ERROR(SyncPath(parent));
     return Add(path, digest);
   }
   Status Json(const std::string& path, const ordered_json& document) {

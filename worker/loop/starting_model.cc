@@ -2,7 +2,6 @@
 
 #include <spdlog/spdlog.h>
 
-#include <array>
 #include <limits>
 #include <system_error>
 
@@ -17,18 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kTokenizerBytesMax = int64_t{256} << 20;
-
-// What a checkpoint keeps of a tokenizer's folder beside tokenizer.json.
-constexpr std::array kKept = {"tokenizer_config.json",
-                              "special_tokens_map.json",
-                              "added_tokens.json",
-                              "vocab.json",
-                              "merges.txt",
-                              "vocab.txt",
-                              "chat_template.jinja",
-                              "chat_template.json"};
-
 Status WithErrno(const std::error_code& error, const fs::path& path) {
   return ErrnoStatus(error.value(), path.string());
 }
@@ -41,8 +28,9 @@ Status LinkFiles(const RankContext& context, const std::vector<BlobRef>& files,
   if (error) return WithErrno(error, folder);
   RETURN_IF_ERROR(MakeFolders(folder));
   for (const BlobRef& file : files) {
-    if (!IsPlainFileName(file.name))
+    if (!IsModelFileName(file.name))
       return InvalidArgument("\"{}\" is no plain file name", file.name);
+    RETURN_IF_ERROR(MakeFolders((folder / file.name).parent_path()));
     ASSIGN_OR_RETURN(const fs::path path, context.dataset_path(file));
     fs::create_symlink(fs::absolute(path), folder / file.name, error);
     if (error) return WithErrno(error, folder / file.name);
@@ -54,13 +42,23 @@ Status LinkFiles(const RankContext& context, const std::vector<BlobRef>& files,
 
 Status ReadTokenizer(const fs::path& folder, StartingModel& model) {
   model.tokenizer_files.clear();
-  ASSIGN_OR_RETURN(model.tokenizer_json, ReadFile(folder / "tokenizer.json", kTokenizerBytesMax));
-  for (const char* name : kKept) {
-    auto text = ReadFile(folder / name, kTokenizerBytesMax);
-    if (absl::IsNotFound(text.status())) continue;
-    ASSIGN_OR_RETURN(model.tokenizer_files[name], std::move(text));
+  model.tokenizer_json.clear();
+  ASSIGN_OR_RETURN(std::vector<SmallFile> text, ReadTokenizerFolder(folder));
+  for (SmallFile& file : text) {
+    if (file.name == "tokenizer.json")
+      model.tokenizer_json = std::move(file.text);
+    else
+      model.tokenizer_files[file.name] = std::move(file.text);
   }
-  return OkStatus();
+  if (!model.tokenizer_json.empty()) return OkStatus();
+  return NotFound("there is no tokenizer.json, and no vocabulary from before it");
+}
+
+// A tokenizer that is one file may have any name.
+std::vector<BlobRef> UnderItsName(std::vector<BlobRef> files) {
+  if (files.size() == 1)
+    files[0].name = files[0].name.ends_with(".model") ? "tokenizer.model" : "tokenizer.json";
+  return files;
 }
 
 Status OpenModel(const RankContext& context, StartingModel& model) {
@@ -109,7 +107,7 @@ StatusOr<StartingModel> OpenStartingModel(const RankContext& context) {
   }
   if (!spec.tokenizer.from.empty()) {
     const fs::path folder = context.work_dir / "tokenizer";
-    Status opened = LinkFiles(context, spec.tokenizer.files, folder);
+    Status opened = LinkFiles(context, UnderItsName(spec.tokenizer.files), folder);
     if (opened.ok()) opened = ReadTokenizer(folder, model);
     RETURN_IF_ERROR(InField(opened, "tokenizer.from"));
   }

@@ -56,6 +56,8 @@ evaluation: {{max_rows: 8}}
 TEST_F(ModelFrom, GoesOnFromTheWeightsWithTheModelsOwnTokenizer) {
   ASSERT_OK(WriteFileAtomically(model_ / "chat_template.jinja", "{{ messages[0].content }}"));
   ASSERT_OK(WriteFileAtomically(model_ / "generation_config.json", R"({"temperature": 0.5})"));
+  fs::create_directory(model_ / "additional_chat_templates");
+  ASSERT_OK(WriteFileAtomically(model_ / "additional_chat_templates/rag.jinja", "{{ documents }}"));
   std::string output;
   ASSERT_OK_AND_ASSIGN(const int code, Run("second", {}, &output));
   ASSERT_EQ(code, 0) << output;
@@ -65,8 +67,8 @@ TEST_F(ModelFrom, GoesOnFromTheWeightsWithTheModelsOwnTokenizer) {
   EXPECT_LT(job_.Metric("second", "loss").at(1), job_.Metric("first", "loss").at(1) - 1);
 
   ASSERT_OK_AND_ASSIGN(const fs::path checkpoint, job_.CheckpointOf("second", 1));
-  for (const char* name :
-       {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"})
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+                           "generation_config.json", "additional_chat_templates/rag.jinja"})
     EXPECT_EQ(*ReadFile(checkpoint / name), *ReadFile(model_ / name)) << name;
   const auto config = nlohmann::json::parse(*ReadFile(checkpoint / "config.json"));
   EXPECT_EQ(config["eos_token_id"], 0);
