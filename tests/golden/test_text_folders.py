@@ -172,7 +172,7 @@ def small_model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
     transformers.GPT2LMHeadModel(transformers.GPT2Config(
-        vocab_size=1510, n_positions=16, n_embd=8, n_layer=1, n_head=2)).save_pretrained(folder)
+        vocab_size=1510, n_positions=16, n_embd=8, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0)).save_pretrained(folder)
     return folder
 
 
