@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,8 @@ namespace trainyard {
 
 // Which of their item's tokens a layer's tokens see, beside what causality hides.
 struct LayerAttention {
-  int64_t window = 0;     // the last so many, itself included; 0: all
+  // The last so many, itself included; of a model that is not causal also the next so many; 0: all.
+  int64_t window = 0;
   bool is_local = false;  // turned by ModelConfig::local_rope instead of rope
   bool operator==(const LayerAttention&) const = default;
 };
@@ -35,8 +37,11 @@ struct ModelConfig {
   RopeConfig rope = {};
   RopeConfig local_rope = {};
   std::vector<LayerAttention> attention = {};  // one per layer; empty: every layer sees everything
-  double query_scale = 0;                      // scores are divided by its root; 0: head_width
-  double attention_softcap = 0;                // c: scores become c tanh(score / c); 0: none
+  std::optional<bool> causal =
+      {};                        // whether tokens see only what is before them; else the family's
+  double query_scale = 0;        // scores are divided by its root; 0: head_width
+  bool scale_by_layer = false;   // GPT-2's: scores are also divided by the layer's number from 1
+  double attention_softcap = 0;  // c: scores become c tanh(score / c); 0: none
   double logit_softcap = 0;
   bool qkv_bias = false, attention_out_bias = false, mlp_bias = false;
   bool has_head = true;  // false: a bare BERT, which predicts nothing
@@ -49,6 +54,8 @@ struct ModelConfig {
   // Its row; model_type must be known.
   const Family& family() const;
   LayerAttention attention_of(int64_t layer) const;
+  // Not what it predicts: a decoder may look both ways, an encoder only back.
+  bool is_causal() const { return causal.value_or(family().causal); }
   int64_t query_width() const { return heads * head_width; }
   int64_t kv_width() const { return kv_heads * head_width; }
   int64_t qkv_width() const { return query_width() + 2 * kv_width(); }

@@ -40,7 +40,7 @@ Arithmetic ArithmeticOf(const RankShape& shape) {
   const auto multiplying = static_cast<double>(MultiplyingParameters(model));
   const double head = static_cast<double>(HeadParameters(model));
   const auto attention = static_cast<double>(model.layers * model.query_width() * step.length) *
-                         (model.family().causal ? 1 : 2);
+                         (model.is_causal() ? 1 : 2);
   a.operations_per_token =
       6 * (multiplying - head + LearningShare(step.masking) * head) + 6 * attention;
   if (step.recompute == Recompute::kBlock) {

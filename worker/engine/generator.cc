@@ -85,7 +85,8 @@ class Generation {
   void GoOnFromPrefix(Active& active) {
     const std::unique_ptr<PrefixText> text = std::move(prefix_->text);
     prefix_->reused = 0;
-    if (text == nullptr) return;
+    // Of a model that looks ahead, what was cached has not seen what comes now.
+    if (text == nullptr || !config_.is_causal()) return;
     const size_t common = CommonLength(text->tokens, active.tokens);
     active.read = std::min(common, active.tokens.size() - 1);
     active.cache.TakeFirst(static_cast<int64_t>(active.read), text->cache);

@@ -85,11 +85,15 @@ class Binder {
 };
 
 AttentionShape AttentionOf(const ModelConfig& config, int64_t layer) {
-  const double scale = config.query_scale == 0 ? 0 : 1.0 / std::sqrt(config.query_scale);
+  double scale = config.query_scale == 0 ? 0 : 1.0 / std::sqrt(config.query_scale);
+  if (config.scale_by_layer) {
+    if (scale == 0) scale = std::pow(config.head_width, -0.5);
+    scale /= static_cast<double>(layer + 1);
+  }
   return {.heads = config.heads,
           .kv_heads = config.kv_heads,
           .width = config.head_width,
-          .causal = config.family().causal,
+          .causal = config.is_causal(),
           .window = config.attention_of(layer).window,
           .scale = scale,
           .softcap = config.attention_softcap};
@@ -242,12 +246,27 @@ void Transformer::EmbedBackward(Tensor dx_TD, const Activations& saved) const {
   EmbeddingBackward(dx_TD, saved.token_ids_T, embeddings_.token_VD.gradient);
 }
 
+// RoBERTa's places count the tokens that are no pads; a pad's place is the one before the first.
+std::vector<int64_t> Transformer::PlacesAfterPads(const Batch& batch) const {
+  std::vector<int64_t> position_ids_T(batch.token_ids_T.size());
+  for (size_t item = 0; item + 1 < batch.cu_seqlens.size(); ++item) {
+    int64_t next = config_.first_position;
+    for (int32_t t = batch.cu_seqlens[item]; t < batch.cu_seqlens[item + 1]; ++t) {
+      const auto i = static_cast<size_t>(t);
+      position_ids_T[i] = batch.token_ids_T[i] == config_.pad_id ? config_.pad_id : next++;
+    }
+  }
+  return position_ids_T;
+}
+
 Tensor Transformer::Forward(const Batch& batch, Activations* saved) const {
   Activations local;
   Activations& keep = saved != nullptr ? *saved : local;
   keep.token_ids_T = ToInt64(batch.token_ids_T, device());
-  std::vector<int64_t> position_ids_T(batch.position_ids_T.begin(), batch.position_ids_T.end());
-  for (int64_t& position : position_ids_T) position += config_.first_position;
+  const std::vector<int64_t> position_ids_T =
+      config_.family().positions_after_pad
+          ? PlacesAfterPads(batch)
+          : std::vector<int64_t>(batch.position_ids_T.begin(), batch.position_ids_T.end());
   keep.position_ids_T = ToInt64(position_ids_T, device());
   keep.places = PlacesOf(position_ids_T, batch.cu_seqlens);
   keep.blocks.resize(blocks_.size());

@@ -70,6 +70,7 @@ class Transformer {
  private:
   at::Device device() const { return embeddings_.token_VD.value.device(); }
   Tensor Embed(Activations& keep) const;
+  std::vector<int64_t> PlacesAfterPads(const Batch& batch) const;
   void EmbedBackward(Tensor dx_TD, const Activations& saved) const;
   Places PlacesOf(const std::vector<int64_t>& position_ids_T,
                   std::vector<int32_t> cu_seqlens) const;

@@ -17,7 +17,8 @@ struct AttentionShape {
   int64_t kv_heads = 0;
   int64_t width = 0;
   bool causal = true;  // a token sees its item up to and including itself; else all of its item
-  int64_t window = 0;  // of these the last so many; 0: all. Only when causal
+  // Of these the last so many, itself included; when not causal also the next so many; 0: all.
+  int64_t window = 0;
   double scale = 0;    // of scores; 0: 1 / sqrt(H)
   double softcap = 0;  // c: a scaled score s becomes c tanh(s / c) (Gemma 2); 0: none
 

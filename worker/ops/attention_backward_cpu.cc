@@ -99,7 +99,7 @@ void BackwardPart(const AttentionBackwardArgs<Real>& a, const AttentionPart& par
     for (int64_t q = 0; q < part.length; q += kQueries) {
       const int64_t rows = std::min(kQueries, part.length - q);
       LoadQueries(a, part, head, q, rows, b);
-      const int64_t seen = l.causal ? q + kQueries : padded;
+      const int64_t seen = EndKey(l, part.length, q);
       const int64_t first = FirstKey(l, q);
       for (int64_t k = first; k < seen; k += kKeysMax) {
         const int64_t keys = std::min(kKeysMax, seen - k);

@@ -62,15 +62,18 @@ HWY_INLINE void StoreOperand(D d, hn::Vec<D> row0, hn::Vec<D> row1, int64_t k, i
 HWY_INLINE void HideUnseen(const AttentionLayout& layout, int64_t length, int64_t first_key,
                            int64_t keys, int64_t first_query, float* score_KQ) {
   int64_t k = 0;
-  if (!layout.causal) {
+  const bool all_see_back =
+      layout.window == 0 || first_key >= first_query + kQueries - layout.window;
+  if (!layout.causal && layout.window == 0) {
     k = std::max<int64_t>(0, length - first_key);
-  } else if (layout.window == 0 || first_key >= first_query + kQueries - layout.window) {
+  } else if (all_see_back) {
     k = std::max<int64_t>(0, first_query - first_key);  // earlier keys are seen by all
   }
+  const int64_t ahead = layout.causal ? 0 : layout.window - 1;  // of the query itself
   for (; k < keys; ++k) {
     const int64_t key = first_key + k;
     float* score_Q = score_KQ + k * kQueries;
-    int64_t later = layout.causal ? std::clamp<int64_t>(key - first_query, 0, kQueries) : 0;
+    int64_t later = std::clamp<int64_t>(key - ahead - first_query, 0, kQueries);
     if (key >= length) later = kQueries;
     std::fill_n(score_Q, later, kNever);
     if (layout.window == 0) continue;

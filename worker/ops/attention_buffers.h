@@ -49,6 +49,14 @@ inline int64_t FirstKey(const AttentionLayout& layout, int64_t query) {
   return std::max<int64_t>(0, query - layout.window + 1) / kQueries * kQueries;
 }
 
+// One past the last key that any of them sees in an item of `length` tokens, up to a multiple
+// of 64.
+inline int64_t EndKey(const AttentionLayout& layout, int64_t length, int64_t query) {
+  if (layout.causal) return query + kQueries;
+  if (layout.window == 0) return PaddedLength(length);
+  return std::min(PaddedLength(length), PaddedLength(query + kQueries + layout.window - 1));
+}
+
 // One key head of one item.
 struct AttentionPart {
   int64_t first_token, length, kv_head;

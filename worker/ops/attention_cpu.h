@@ -18,7 +18,7 @@ struct AttentionLayout {
   bool causal;
   float scale = 1;     // of scores
   float softcap = 0;   // c: a scaled score s becomes c tanh(s / c); 0: none
-  int64_t window = 0;  // a token sees the last so many, itself included; 0: all. Only when causal
+  int64_t window = 0;  // as in AttentionShape
 
   int64_t tokens() const { return cu_seqlens.back(); }
   int64_t packed_width() const { return (heads + 2 * kv_heads) * width; }

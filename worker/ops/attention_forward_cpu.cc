@@ -88,7 +88,7 @@ void ForwardPart(const AttentionForwardArgs<Real>& a, const AttentionPart& part,
       const Real* query = a.qkv_TE + (part.first_token + q) * stride + head * h;
       CopyRows(query, stride, rows, kQueries, h, b.rows_QH);
       OperandOfTransposed(b.rows_QH, h, b.query_HQ);
-      const int64_t seen = l.causal ? q + kQueries : padded;
+      const int64_t seen = EndKey(l, part.length, q);
       const int64_t first = FirstKey(l, q);
       for (int64_t k = first; k < seen; k += kKeysMax) {
         const int64_t keys = std::min(kKeysMax, seen - k);

@@ -48,9 +48,10 @@ std::vector<Run> FormulaRuns(const std::vector<int32_t>& cu_seqlens, const Atten
 // [length, length] true where a token may not look.
 Tensor Unseen(int64_t length, const AttentionShape& shape, const Tensor& like) {
   const Tensor all_TT = at::ones({length, length}, like.options().dtype(at::kBool));
-  if (!shape.causal) return at::zeros_like(all_TT);
-  const Tensor later_TT = all_TT.triu(1);
-  return shape.window == 0 ? later_TT : later_TT.logical_or(all_TT.tril(-shape.window));
+  Tensor unseen_TT = shape.causal ? all_TT.triu(1) : at::zeros_like(all_TT);
+  if (shape.window == 0) return unseen_TT;
+  if (!shape.causal) unseen_TT.logical_or_(all_TT.triu(shape.window));
+  return unseen_TT.logical_or_(all_TT.tril(-shape.window));
 }
 
 // scale q k^T, capped, minus infinity where a token may not look.

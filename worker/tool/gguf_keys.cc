@@ -41,6 +41,22 @@ Status CheckGemma(const ModelConfig& config) {
   return OkStatus();
 }
 
+// What llama.cpp does its own way for every file of an architecture.
+Status CheckAttention(const ModelConfig& config) {
+  if (config.is_causal() != config.family().causal)
+    return Unimplemented(
+        "a GGUF file cannot say of a {} that its tokens see {}; llama.cpp computes it the other "
+        "way",
+        config.model_type, config.is_causal() ? "only what is before them" : "what is after them");
+  const bool is_gemma = config.family().norm_offset != 0;
+  if (config.scale_by_layer || (config.query_scale != 0 && !is_gemma))
+    return Unimplemented(
+        "a GGUF file cannot say how a {} scales its scores; llama.cpp divides them by the root of "
+        "the head's width",
+        config.model_type);
+  return OkStatus();
+}
+
 class KeyList {
  public:
   explicit KeyList(std::string architecture) : architecture_(std::move(architecture)) {
@@ -111,6 +127,7 @@ StatusOr<GgufWriter::Keys> GgufModelKeys(const ModelConfig& config) {
   if (!architecture.has_value())
     return Unimplemented("{} is not written to GGUF files; the architectures that are: {}",
                          config.model_type, NamesOfGgufArchitectures());
+  RETURN_IF_ERROR(CheckAttention(config));
   KeyList keys(*architecture);
   keys.Int("context_length", config.max_positions);
   keys.Int("embedding_length", config.hidden_size);

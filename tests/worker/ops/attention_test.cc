@@ -30,6 +30,7 @@ Tensor Expected(const Tensor& qkv, const std::vector<int32_t>& cu_seqlens,
     const Tensor all = at::ones({length, length}, at::kBool);
     Tensor unseen = shape.causal ? all.triu(1) : at::zeros_like(all);
     if (shape.window != 0) unseen = unseen.logical_or(all.tril(-shape.window));
+    if (shape.window != 0 && !shape.causal) unseen = unseen.logical_or(all.triu(shape.window));
     hidden.narrow(0, first, length).narrow(1, first, length).copy_(unseen);
   }
   Tensor score = q.matmul(k.transpose(1, 2)) *
@@ -123,7 +124,10 @@ INSTANTIATE_TEST_SUITE_P(
         Case{{0, 40, 41, 100}, {.heads = 2, .kv_heads = 1, .width = 8, .window = 5}},
         Case{{0, 90, 230},
              {.heads = 2, .kv_heads = 2, .width = 6, .window = 70, .scale = 0.3, .softcap = 1.5}},
-        Case{{0, 7, 100}, {.heads = 2, .kv_heads = 1, .width = 4, .causal = false}}));
+        Case{{0, 7, 100}, {.heads = 2, .kv_heads = 1, .width = 4, .causal = false}},
+        Case{{0, 7, 100}, {.heads = 2, .kv_heads = 1, .width = 4, .causal = false, .window = 6}},
+        Case{{0, 150, 151},
+             {.heads = 2, .kv_heads = 1, .width = 4, .causal = false, .window = 1}}));
 
 TEST(AttentionMetamorphic, AnItemDoesNotSeeItsNeighbours) {
   const AttentionShape shape{2, 1, 8};

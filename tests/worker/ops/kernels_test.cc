@@ -303,6 +303,9 @@ TEST(KernelAttention, AgreesWithTheCompositionUnderWindowsCapsAndScales) {
       {{0, 90, 350},
        {.heads = 2, .kv_heads = 1, .width = 64, .window = 33, .scale = 0.2, .softcap = 1.5}},
       {{0, 150}, {.heads = 2, .kv_heads = 1, .width = 32, .causal = false, .softcap = 3}},
+      {{0, 1, 65, 300}, {.heads = 2, .kv_heads = 1, .width = 16, .causal = false, .window = 1}},
+      {{0, 70, 700}, {.heads = 2, .kv_heads = 2, .width = 32, .causal = false, .window = 65}},
+      {{0, 30, 1300}, {.heads = 1, .kv_heads = 1, .width = 8, .causal = false, .window = 600}},
   };
   for (const at::ScalarType type : kTypes) {
     for (const auto& [cu_seqlens, shape] : cases) {
