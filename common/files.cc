@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 
+#include "common/lfs_pointer.h"
 #include "common/require.h"
 
 namespace trainyard {
@@ -33,12 +34,14 @@ Status ForEachPiece(const std::filesystem::path& path, Use use) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) return ErrnoStatus(errno, fmt::format("cannot open {}", path.string()));
   std::string piece(size_t{1} << 20, '\0');
-  while (true) {
+  for (bool first = true;; first = false) {
     const ssize_t n = ::read(fd.get(), piece.data(), piece.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return ErrnoStatus(errno, fmt::format("cannot read {}", path.string()));
     if (n == 0) return OkStatus();
-    RETURN_IF_ERROR(use(std::string_view(piece.data(), static_cast<size_t>(n))));
+    const std::string_view read(piece.data(), static_cast<size_t>(n));
+    if (first) RETURN_IF_ERROR(RefuseLfsPointer(path.string(), read));
+    RETURN_IF_ERROR(use(read));
   }
 }
 

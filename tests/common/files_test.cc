@@ -31,6 +31,22 @@ TEST(FindInvalidUtf8, NamesTheFirstBadByte) {
   EXPECT_EQ(FindInvalidUtf8("\xf4\x90\x80\x80"), 0u);  // past U+10FFFF
 }
 
+TEST(ReadFile, CallsAGitLfsPointerOne) {
+  const auto folder = std::filesystem::path(testing::TempDir()) / ("lfs-" + RandomHex(4));
+  ASSERT_OK(MakeFolders(folder));
+  const auto path = folder / "data.jsonl";
+  const std::string pointer =
+      "version https://git-lfs.github.com/spec/v1\noid sha256:" + std::string(64, '0') +
+      "\nsize 12\n";
+  ASSERT_OK(WriteFileAtomically(path, pointer));
+  EXPECT_THAT(ReadFile(path),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("data.jsonl is a Git LFS pointer")));
+  EXPECT_THAT(Sha256OfFile(path),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("git lfs pull")));
+  ASSERT_OK(WriteFileAtomically(path, "version 2\n" + pointer));
+  EXPECT_OK(ReadFile(path).status());
+}
+
 TEST(WriteFileAtomically, ReplacesAFileAndLeavesNothingElse) {
   const auto folder = std::filesystem::path(testing::TempDir()) / ("files-" + RandomHex(4));
   ASSERT_OK(MakeFolders(folder));

@@ -4,9 +4,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <string>
+
+#include "common/lfs_pointer.h"
 
 namespace trainyard::worker {
+namespace {
+
+constexpr int64_t kPointerBytesMax = 64;  // that tell a Git LFS pointer
+
+}  // namespace
 
 StatusOr<RandomFile> RandomFile::Open(const std::filesystem::path& path) {
   RandomFile file;
@@ -18,6 +27,9 @@ StatusOr<RandomFile> RandomFile::Open(const std::filesystem::path& path) {
     return ErrnoStatus(errno, fmt::format("cannot open {}", path.string()));
   if (!S_ISREG(info.st_mode)) return InvalidArgument("{} is not a file", path.string());
   file.size_ = info.st_size;
+  std::string beginning(static_cast<size_t>(std::min(file.size_, kPointerBytesMax)), '\0');
+  RETURN_IF_ERROR(file.ReadAt(0, std::as_writable_bytes(std::span(beginning))));
+  RETURN_IF_ERROR(RefuseLfsPointer(path.string(), beginning));
   return file;
 }
 

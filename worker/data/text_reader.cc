@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "common/files.h"
+#include "common/lfs_pointer.h"
 
 namespace trainyard::worker {
 namespace {
@@ -65,6 +66,7 @@ Status ForEachBlock(const TextFile& file, Use use) {
   while (true) {
     RETURN_IF_ERROR(ReadBlock(file, gz.get(), block));
     text.append(block);
+    if (offset == 0) RETURN_IF_ERROR(RefuseLfsPointer(file.name, text));
     if (offset == 0 && (block.empty() || text.size() >= kByteOrderMark.size()) &&
         text.starts_with(kByteOrderMark)) {
       text.erase(0, kByteOrderMark.size());
