@@ -275,8 +275,7 @@ std::vector<Field> TopFields() {
                      .max = 1 << 20})}),
            Value<&TokenizerSpec::from>(
                {.name = "from",
-                .doc = "a tokenizer.json or SentencePiece's tokenizer.model, or a folder with one, "
-                       "or with a vocabulary from before them",
+                .doc = "a tokenizer.json, or a folder with one",
                 .aliases = {{"tokenizer_name_or_path"}, {"tokenizer_name"}}}),
            GroupList<&TokenizerSpec::files>(FilledFiles(), BlobFields())}),
       Group<&JobSpec::data>(

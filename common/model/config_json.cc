@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/model/config.h"
+#include "common/model/config_keys.h"
 #include "common/model/json_fields.h"
 
 namespace trainyard {
@@ -15,6 +16,8 @@ using nlohmann::json;
 using Json = nlohmann::ordered_json;
 
 constexpr char kFull[] = "full_attention", kSliding[] = "sliding_attention";
+// A bidirectional window reaches its size to each side, the token itself not counted.
+constexpr int64_t kItself = 1;
 constexpr double kGemmaLocalTheta = 10000.0;
 constexpr double kGemma3Theta = 1e6;
 
@@ -22,13 +25,25 @@ bool IsGemma(const ModelConfig& model) { return model.family().norm_offset != 0;
 bool IsGemma3(const ModelConfig& model) { return model.model_type == "gemma3_text"; }
 bool IsQwen(const ModelConfig& model) { return model.model_type.starts_with("qwen"); }
 
-// transformers allows a list of end ids; ours is the first.
-Status ReadId(const json& config, const std::string& key, int32_t& value) {
+// transformers allows a list of end ids; ours is the first. One that is left out is the family's,
+// if the vocabulary has it.
+Status ReadId(const json& config, const std::string& key, int64_t vocab_size, int32_t& value) {
+  if (!config.contains(key)) {
+    if (value >= vocab_size) value = -1;
+    return OkStatus();
+  }
+  value = -1;
   if (IsSet(config, key) && config.at(key).is_array()) {
     const json& list = config.at(key);
     if (list.empty()) return OkStatus();
     return ReadInt(json{{key, list.at(0)}}, key, value);
   }
+  return ReadInt(config, key, value);
+}
+
+// A size: the family's when it is left out, none when it is null.
+Status ReadSize(const json& config, const std::string& key, int64_t& value) {
+  if (config.contains(key)) value = 0;
   return ReadInt(config, key, value);
 }
 
@@ -79,8 +94,15 @@ StatusOr<std::vector<bool>> SlidingLayers(const json& config, const ModelConfig&
 
 Status ReadWindows(const json& config, ModelConfig& model) {
   int64_t window = model.family().defaults.sliding_window;
-  RETURN_IF_ERROR(ReadInt(config, "sliding_window", window));
-  if (config.contains("sliding_window") && config.at("sliding_window").is_null()) window = 0;
+  RETURN_IF_ERROR(ReadSize(config, "sliding_window", window));
+  bool both_ways = false;
+  if (IsGemma3(model)) {
+    RETURN_IF_ERROR(ReadBool(config, "use_bidirectional_attention", both_ways));
+    // Its two halves and the token itself.
+    if (both_ways && window > 0) window = window / 2 + kItself;
+  }
+  if (!model.is_causal() && window > 0) window += kItself;
+  if (both_ways) model.causal = false;
   if (IsQwen(model)) {
     bool used = false;
     RETURN_IF_ERROR(ReadBool(config, "use_sliding_window", used));
@@ -105,28 +127,30 @@ Status ReadGemma(const json& config, ModelConfig& model) {
     if (config.contains(key) && config.at(key).is_null()) value = 0;
     return ReadNumber(config, key, value);
   };
-  RETURN_IF_ERROR(softcap("attn_logit_softcapping", model.attention_softcap));
-  RETURN_IF_ERROR(softcap("final_logit_softcapping", model.logit_softcap));
-  return RequireValue(config, "use_bidirectional_attention", false);
+  // Gemma 3's class has the key too, and its attention does nothing with it.
+  if (!IsGemma3(model)) {
+    RETURN_IF_ERROR(softcap("attn_logit_softcapping", model.attention_softcap));
+  }
+  return softcap("final_logit_softcapping", model.logit_softcap);
 }
 
 Status ReadRopes(const json& config, ModelConfig& model) {
-  if (!IsGemma3(model)) return ReadRope(config, "", model.max_positions, model.rope);
+  if (!IsGemma3(model)) return ReadRope(config, model.max_positions, model.rope);
   model.rope.theta = kGemma3Theta;
   model.local_rope.theta = kGemmaLocalTheta;
-  RETURN_IF_ERROR(ReadRope(config, kFull, model.max_positions, model.rope));
-  RETURN_IF_ERROR(ReadNumber(config, "rope_local_base_freq", model.local_rope.theta));
-  if (!IsSet(config, "rope_parameters") || !config.at("rope_parameters").is_object() ||
-      !config.at("rope_parameters").contains(kSliding)) {
-    return OkStatus();
-  }
-  const json local = {{"rope_parameters", config.at("rope_parameters").at(kSliding)}};
-  return ReadRope(local, "", model.max_positions, model.local_rope);
+  return ReadLayeredRope(config, model.max_positions, model.rope, model.local_rope);
+}
+
+// transformers masks every decoder by it.
+Status ReadIsCausal(const json& config, ModelConfig& model) {
+  bool is_causal = true;
+  RETURN_IF_ERROR(ReadBool(config, "is_causal", is_causal));
+  if (!is_causal) model.causal = false;
+  return OkStatus();
 }
 
 Status ReadDecoder(const json& config, ModelConfig& model) {
-  RETURN_IF_ERROR(ReadInt(config, "num_key_value_heads", model.kv_heads));
-  RETURN_IF_ERROR(ReadInt(config, "head_dim", model.head_width));
+  RETURN_IF_ERROR(ReadIsCausal(config, model));
   if (model.family().qkv_bias == Bias::kByKey) {
     RETURN_IF_ERROR(ReadBool(config, "attention_bias", model.qkv_bias));
     model.attention_out_bias = model.qkv_bias;
@@ -140,10 +164,11 @@ Status ReadDecoder(const json& config, ModelConfig& model) {
 }
 
 Status ReadGpt2(const json& config, ModelConfig& model) {
-  model.mlp_width = 4 * model.hidden_size;
-  RETURN_IF_ERROR(RequireValue(config, "scale_attn_weights", true));
-  RETURN_IF_ERROR(RequireValue(config, "scale_attn_by_inverse_layer_idx", false));
-  return RequireValue(config, "add_cross_attention", false);
+  RETURN_IF_ERROR(ReadIsCausal(config, model));
+  bool scales = true;
+  RETURN_IF_ERROR(ReadBool(config, "scale_attn_weights", scales));
+  if (!scales) model.query_scale = 1;
+  return ReadBool(config, "scale_attn_by_inverse_layer_idx", model.scale_by_layer);
 }
 
 // A bare model's folder names a class that ends in Model: it has no head.
@@ -157,18 +182,18 @@ bool NamesABareModel(const json& config) {
 }
 
 Status ReadEncoder(const json& config, ModelConfig& model) {
-  model.pad_id = model.family().positions_after_pad ? 1 : 0;
-  RETURN_IF_ERROR(ReadInt(config, "pad_token_id", model.pad_id));
   if (model.family().positions_after_pad) model.first_position = model.pad_id + 1;
   if (!model.family().names.type_embedding.empty()) {
     model.type_vocab_size = 2;
     RETURN_IF_ERROR(ReadInt(config, "type_vocab_size", model.type_vocab_size));
   }
   model.has_head = !NamesABareModel(config);
-  RETURN_IF_ERROR(RequireValue(config, "position_embedding_type", "absolute"));
-  RETURN_IF_ERROR(RequireValue(config, "sinusoidal_pos_embds", false));
-  RETURN_IF_ERROR(RequireValue(config, "is_decoder", false));
-  return RequireValue(config, "add_cross_attention", false);
+  if (model.model_type == "distilbert") return OkStatus();
+  bool is_decoder = false, is_causal = true;
+  RETURN_IF_ERROR(ReadBool(config, "is_decoder", is_decoder));
+  RETURN_IF_ERROR(ReadBool(config, "is_causal", is_causal));
+  if (is_decoder && is_causal) model.causal = true;
+  return OkStatus();
 }
 
 Status ReadFamilysOwn(const json& config, ModelConfig& model) {
@@ -177,25 +202,43 @@ Status ReadFamilysOwn(const json& config, ModelConfig& model) {
   return family.causal ? ReadGpt2(config, model) : ReadEncoder(config, model);
 }
 
+json WithoutAliases(json config, const Family& family) {
+  for (const auto& [alias, key] : family.keys.aliases) {
+    if (config.contains(alias)) config[key] = config[alias];
+  }
+  return config;
+}
+
 StatusOr<ModelConfig> Defaults(std::string model_type) {
   ModelConfig model;
   model.model_type = std::move(model_type);
   ASSIGN_OR_RETURN(model, WithFamily(std::move(model)));
   const ConfigDefaults& defaults = model.family().defaults;
+  model.vocab_size = defaults.vocab_size;
+  model.hidden_size = defaults.hidden_size;
+  model.layers = defaults.layers;
+  model.heads = defaults.heads;
+  model.mlp_width = defaults.mlp_width;
   model.norm_epsilon = defaults.norm_epsilon;
   model.max_positions = defaults.max_positions;
   model.tie_embeddings = defaults.tie_embeddings;
+  model.bos_id = defaults.bos_id;
+  model.eos_id = defaults.eos_id;
+  model.pad_id = defaults.pad_id;
   return model;
 }
 
 Status ReadHeads(const json& config, ModelConfig& model) {
   const Family& family = model.family();
-  RETURN_IF_ERROR(ReadInt(config, family.keys.hidden_size, model.hidden_size));
-  RETURN_IF_ERROR(ReadInt(config, family.keys.layers, model.layers));
-  RETURN_IF_ERROR(ReadInt(config, family.keys.heads, model.heads));
-  model.kv_heads = model.heads;
-  model.head_width = family.defaults.head_width;
-  if (model.head_width != 0 || IsSet(config, "head_dim")) return OkStatus();
+  RETURN_IF_ERROR(ReadSize(config, family.keys.heads, model.heads));
+  if (family.position == PositionKind::kRope) {
+    model.kv_heads = family.defaults.kv_heads;
+    RETURN_IF_ERROR(ReadSize(config, "num_key_value_heads", model.kv_heads));
+    model.head_width = family.defaults.head_width;
+    RETURN_IF_ERROR(ReadInt(config, "head_dim", model.head_width));
+  }
+  if (model.kv_heads == 0) model.kv_heads = model.heads;
+  if (model.head_width != 0) return OkStatus();
   if (model.heads < 1 || model.hidden_size % model.heads != 0) {
     return InvalidArgument("{} = {} must divide {} = {}", family.keys.heads, model.heads,
                            family.keys.hidden_size, model.hidden_size);
@@ -204,10 +247,35 @@ Status ReadHeads(const json& config, ModelConfig& model) {
   return OkStatus();
 }
 
+Status ReadSizes(const json& config, ModelConfig& model) {
+  const ConfigKeys& keys = model.family().keys;
+  RETURN_IF_ERROR(ReadSize(config, "vocab_size", model.vocab_size));
+  RETURN_IF_ERROR(ReadSize(config, keys.hidden_size, model.hidden_size));
+  RETURN_IF_ERROR(ReadSize(config, keys.layers, model.layers));
+  RETURN_IF_ERROR(ReadSize(config, keys.max_positions, model.max_positions));
+  RETURN_IF_ERROR(ReadHeads(config, model));
+  // GPT-2's is four times the width where it is null.
+  if (model.family().defaults.mlp_width == 0) {
+    model.mlp_width = 4 * model.hidden_size;
+    return ReadInt(config, keys.mlp_width, model.mlp_width);
+  }
+  return ReadSize(config, keys.mlp_width, model.mlp_width);
+}
+
+Status ReadIds(const json& config, ModelConfig& model) {
+  for (const auto& [key, id] :
+       {std::pair{"bos_token_id", &model.bos_id}, std::pair{"eos_token_id", &model.eos_id},
+        std::pair{"pad_token_id", &model.pad_id}}) {
+    RETURN_IF_ERROR(ReadId(config, key, model.vocab_size, *id));
+  }
+  return OkStatus();
+}
+
 void WriteDecoder(const ModelConfig& model, Json& config) {
   config["num_key_value_heads"] = model.kv_heads;
   config["head_dim"] = model.head_width;
   const Family& family = model.family();
+  if (!model.is_causal()) config["is_causal"] = false;
   if (family.qkv_bias == Bias::kByKey) config["attention_bias"] = model.qkv_bias;
   if (family.mlp_bias == Bias::kByKey) config["mlp_bias"] = model.mlp_bias;
   if (!IsGemma3(model)) {
@@ -229,6 +297,7 @@ void WriteDecoder(const ModelConfig& model, Json& config) {
     window = std::max(window, layer.window);
     types.push_back(layer.window > 0 || layer.is_local ? kSliding : kFull);
   }
+  if (!model.is_causal() && window > 0) window -= kItself;
   if (family.defaults.sliding_window > 0 || window > 0) {
     config["sliding_window"] = window > 0 ? Json(window) : Json();
   }
@@ -244,30 +313,32 @@ void WriteLearnedPositions(const ModelConfig& model, Json& config) {
           ? std::vector{"dropout", "attention_dropout"}
           : std::vector{"hidden_dropout_prob", "attention_probs_dropout_prob"};
   for (const char* key : dropouts) config[key] = 0.0;
+  if (model.is_causal() != model.family().causal) {
+    config[model.family().causal ? "is_causal" : "is_decoder"] = !model.family().causal;
+  }
+  if (model.query_scale == 1) config["scale_attn_weights"] = false;
+  if (model.scale_by_layer) config["scale_attn_by_inverse_layer_idx"] = true;
   if (model.type_vocab_size > 0) config["type_vocab_size"] = model.type_vocab_size;
 }
 
 }  // namespace
 
-StatusOr<ModelConfig> ModelConfigFromJson(const json& config) {
-  if (!config.is_object() || !IsSet(config, "model_type") || !config.at("model_type").is_string()) {
+StatusOr<ModelConfig> ModelConfigFromJson(const json& given) {
+  if (!given.is_object() || !IsSet(given, "model_type") || !given.at("model_type").is_string()) {
     return InvalidArgument("model_type must be a text in an object of fields");
   }
-  ASSIGN_OR_RETURN(ModelConfig model, Defaults(config.at("model_type").get<std::string>()));
+  ASSIGN_OR_RETURN(ModelConfig model, Defaults(given.at("model_type").get<std::string>()));
   const Family& family = model.family();
-  RETURN_IF_ERROR(ReadInt(config, "vocab_size", model.vocab_size));
-  RETURN_IF_ERROR(ReadHeads(config, model));
-  RETURN_IF_ERROR(ReadInt(config, family.keys.max_positions, model.max_positions));
+  RETURN_IF_ERROR(CheckConfigKeys(given, family));
+  const json config = WithoutAliases(given, family);
+  RETURN_IF_ERROR(ReadSizes(config, model));
+  RETURN_IF_ERROR(ReadIds(config, model));
   RETURN_IF_ERROR(ReadFamilysOwn(config, model));
-  RETURN_IF_ERROR(ReadInt(config, family.keys.mlp_width, model.mlp_width));
   if (!family.keys.norm_epsilon.empty()) {
     RETURN_IF_ERROR(ReadNumber(config, family.keys.norm_epsilon, model.norm_epsilon));
   }
   RETURN_IF_ERROR(ReadNumber(config, "initializer_range", model.initializer_range));
   RETURN_IF_ERROR(ReadBool(config, "tie_word_embeddings", model.tie_embeddings));
-  RETURN_IF_ERROR(ReadId(config, "bos_token_id", model.bos_id));
-  RETURN_IF_ERROR(ReadId(config, "eos_token_id", model.eos_id));
-  RETURN_IF_ERROR(ReadId(config, "pad_token_id", model.pad_id));
   RETURN_IF_ERROR(ReadActivation(config, family));
   RETURN_IF_ERROR(ValidateModelConfig(model));
   return model;

@@ -104,6 +104,7 @@ Family Llama() {
           .attention_out_bias = Bias::kByKey,
           .mlp_bias = Bias::kByKey,
           .activations = {"silu", "swish"},
+          .defaults = {.mlp_width = 11008, .bos_id = 1, .eos_id = 2},
           .names = LlamaNames()};
 }
 
@@ -113,6 +114,8 @@ Family Mistral() {
   family.model_type = "mistral";
   family.architecture = "MistralForCausalLM";
   family.qkv_bias = family.attention_out_bias = family.mlp_bias = Bias::kNone;
+  family.defaults.kv_heads = 8;
+  family.defaults.mlp_width = 14336;
   family.defaults.max_positions = 4096 * 32;
   family.defaults.sliding_window = 4096;
   return family;
@@ -125,7 +128,11 @@ Family Qwen2() {
   family.architecture = "Qwen2ForCausalLM";
   family.qkv_bias = Bias::kAll;
   family.attention_out_bias = family.mlp_bias = Bias::kNone;
-  family.defaults.max_positions = 32768;
+  family.defaults = {.vocab_size = 151936,
+                     .kv_heads = 32,
+                     .mlp_width = 22016,
+                     .max_positions = 32768,
+                     .sliding_window = 4096};
   return family;
 }
 
@@ -153,10 +160,19 @@ Family Gemma2() {
           .scales_embeddings = true,
           .activations = {"gelu_pytorch_tanh"},
           .keys = {.activation = "hidden_activation"},
-          .defaults = {.max_positions = 8192,
+          .defaults = {.vocab_size = 256000,
+                       .hidden_size = 2304,
+                       .layers = 26,
+                       .heads = 8,
+                       .kv_heads = 4,
+                       .mlp_width = 9216,
+                       .max_positions = 8192,
                        .head_width = 256,
                        .tie_embeddings = true,
-                       .sliding_window = 4096},
+                       .sliding_window = 4096,
+                       .bos_id = 2,
+                       .eos_id = 1,
+                       .pad_id = 0},
           .names = GemmaNames()};
 }
 
@@ -166,6 +182,7 @@ Family Gemma3() {
   family.model_type = "gemma3_text";
   family.architecture = "Gemma3ForCausalLM";
   family.query_key_norm = true;
+  family.defaults.vocab_size = 262208;
   family.defaults.max_positions = 131072;
   family.names = WithQueryKeyNorms(GemmaNames());
   return family;
@@ -188,8 +205,20 @@ Family Gpt2() {
                    .mlp_width = "n_inner",
                    .max_positions = "n_positions",
                    .norm_epsilon = "layer_norm_epsilon",
-                   .activation = "activation_function"},
-          .defaults = {.max_positions = 1024, .norm_epsilon = 1e-5, .tie_embeddings = true},
+                   .activation = "activation_function",
+                   .aliases = {{"hidden_size", "n_embd"},
+                               {"num_hidden_layers", "n_layer"},
+                               {"num_attention_heads", "n_head"},
+                               {"max_position_embeddings", "n_positions"}}},
+          .defaults = {.vocab_size = 50257,
+                       .hidden_size = 768,
+                       .layers = 12,
+                       .heads = 12,
+                       .max_positions = 1024,
+                       .norm_epsilon = 1e-5,
+                       .tie_embeddings = true,
+                       .bos_id = 50256,
+                       .eos_id = 50256},
           .names = Gpt2Names()};
 }
 
@@ -208,7 +237,15 @@ Family Bert() {
           .causal = false,
           .activations = {"gelu"},
           .keys = {.norm_epsilon = "layer_norm_eps"},
-          .defaults = {.max_positions = 512, .norm_epsilon = 1e-12, .tie_embeddings = true},
+          .defaults = {.vocab_size = 30522,
+                       .hidden_size = 768,
+                       .layers = 12,
+                       .heads = 12,
+                       .mlp_width = 3072,
+                       .max_positions = 512,
+                       .norm_epsilon = 1e-12,
+                       .tie_embeddings = true,
+                       .pad_id = 0},
           .names = BertNames("bert.")};
 }
 
@@ -218,6 +255,10 @@ Family Roberta() {
   family.model_type = "roberta";
   family.architecture = "RobertaForMaskedLM";
   family.positions_after_pad = true;
+  family.defaults.vocab_size = 50265;
+  family.defaults.bos_id = 0;
+  family.defaults.eos_id = 2;
+  family.defaults.pad_id = 1;
   family.names = RobertaNames();
   return family;
 }
@@ -232,7 +273,11 @@ Family DistilBert() {
                  .heads = "n_heads",
                  .mlp_width = "hidden_dim",
                  .norm_epsilon = "",
-                 .activation = "activation"};
+                 .activation = "activation",
+                 .aliases = {{"hidden_size", "dim"},
+                             {"num_hidden_layers", "n_layers"},
+                             {"num_attention_heads", "n_heads"}}};
+  family.defaults.layers = 6;
   family.names = DistilBertNames();
   return family;
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/status.h"
@@ -50,15 +51,24 @@ struct ConfigKeys {
   std::string max_positions = "max_position_embeddings";
   std::string norm_epsilon = "rms_norm_eps";  // empty: it is not written, and is the default
   std::string activation = "hidden_act";
+  // Other names that transformers reads: each, and whose place it takes.
+  std::vector<std::pair<std::string, std::string>> aliases = {};
 };
 
-// What a field is that config.json leaves out.
+// What a field is that config.json leaves out: what the family's config class in transformers has.
 struct ConfigDefaults {
+  int64_t vocab_size = 32000;
+  int64_t hidden_size = 4096;
+  int64_t layers = 32;
+  int64_t heads = 32;
+  int64_t kv_heads = 0;   // 0: heads
+  int64_t mlp_width = 0;  // 0: 4 hidden_size
   int64_t max_positions = 2048;
   double norm_epsilon = 1e-6;
   int64_t head_width = 0;  // 0: hidden_size / heads
   bool tie_embeddings = false;
-  int64_t sliding_window = 0;  // 0: none
+  int64_t sliding_window = 0;                     // 0: none
+  int32_t bos_id = -1, eos_id = -1, pad_id = -1;  // -1: none
 };
 
 struct Family {

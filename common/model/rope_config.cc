@@ -19,7 +19,7 @@ constexpr std::pair<const char*, RopeKind> kKinds[] = {{"default", RopeKind::kDe
                                                        {"yarn", RopeKind::kYarn},
                                                        {"llama3", RopeKind::kLlama3}};
 
-StatusOr<RopeKind> KindOf(const char* key, const json& name) {
+StatusOr<RopeKind> KindOf(const std::string& key, const json& name) {
   for (const auto& [known, kind] : kKinds) {
     if (name == known) return kind;
   }
@@ -41,27 +41,41 @@ Status ReadAttentionFactor(const json& fields, RopeConfig& rope) {
   return ReadNumber(fields, "attention_factor", rope.attention_factor);
 }
 
-Status ReadFields(const char* key, const json& fields, int64_t max_positions, RopeConfig& rope) {
-  if (!fields.is_object()) {
-    return InvalidArgument("{} must be an object, got {}", key, fields.dump());
-  }
-  const json kind = fields.value("rope_type", fields.value("type", json("default")));
-  ASSIGN_OR_RETURN(rope.kind, KindOf(key, kind));
-  RETURN_IF_ERROR(RequireValue(fields, "partial_rotary_factor", 1.0));
-  RETURN_IF_ERROR(ReadNumber(fields, "rope_theta", rope.theta));
-  if (rope.kind == RopeKind::kDefault) return OkStatus();
+// What stands beside the object that describes a rope.
+struct Outside {
+  int64_t max_positions = 0;
+  int64_t original_max_positions = 0;  // 0: not said
+  double partial_rotary_factor = 1;
+};
+
+// An unset or zero one is the method's own.
+Status ReadTurns(const json& fields, const char* key, double& turns) {
+  double given = 0;
+  RETURN_IF_ERROR(ReadNumber(fields, key, given));
+  if (given != 0) turns = given;
+  return OkStatus();
+}
+
+Status ReadOriginal(const json& fields, const Outside& outside, RopeConfig& rope) {
+  rope.original_max_positions = outside.max_positions;
   RETURN_IF_ERROR(ReadInt(fields, "original_max_position_embeddings", rope.original_max_positions));
-  if (rope.kind == RopeKind::kYarn && !IsSet(fields, "factor") && rope.original_max_positions > 0) {
-    rope.factor =
-        static_cast<double>(max_positions) / static_cast<double>(rope.original_max_positions);
+  if (outside.original_max_positions > 0)
+    rope.original_max_positions = outside.original_max_positions;
+  return OkStatus();
+}
+
+Status ReadYarn(const json& fields, const Outside& outside, RopeConfig& rope) {
+  if (!IsSet(fields, "factor") && rope.original_max_positions > 0) {
+    rope.factor = static_cast<double>(outside.max_positions) /
+                  static_cast<double>(rope.original_max_positions);
   }
-  RETURN_IF_ERROR(ReadNumber(fields, "factor", rope.factor));
-  RETURN_IF_ERROR(ReadNumber(fields, "low_freq_factor", rope.low_freq_factor));
-  RETURN_IF_ERROR(ReadNumber(fields, "high_freq_factor", rope.high_freq_factor));
-  RETURN_IF_ERROR(ReadNumber(fields, "beta_fast", rope.beta_fast));
-  RETURN_IF_ERROR(ReadNumber(fields, "beta_slow", rope.beta_slow));
+  RETURN_IF_ERROR(ReadTurns(fields, "beta_fast", rope.beta_fast));
+  RETURN_IF_ERROR(ReadTurns(fields, "beta_slow", rope.beta_slow));
   RETURN_IF_ERROR(ReadBool(fields, "truncate", rope.truncate));
-  if (rope.kind == RopeKind::kYarn) RETURN_IF_ERROR(ReadAttentionFactor(fields, rope));
+  return ReadAttentionFactor(fields, rope);
+}
+
+Status CheckStretch(const std::string& key, const json& fields, const RopeConfig& rope) {
   const bool needs_original = rope.kind == RopeKind::kYarn || rope.kind == RopeKind::kLlama3;
   if (!(rope.factor > 0) || (needs_original && rope.original_max_positions < 1)) {
     return InvalidArgument("{} needs factor above 0{}, got {}", key,
@@ -74,6 +88,37 @@ Status ReadFields(const char* key, const json& fields, int64_t max_positions, Ro
                            rope.high_freq_factor, rope.low_freq_factor);
   }
   return OkStatus();
+}
+
+Status ReadFields(const std::string& key, const json& fields, const Outside& outside,
+                  RopeConfig& rope) {
+  if (!fields.is_object()) {
+    return InvalidArgument("{} must be an object, got {}", key, fields.dump());
+  }
+  for (const auto& [name, value] : fields.items()) {
+    if (value.is_object()) {
+      return InvalidArgument("{}.{} is an object: this model has one rope for all layers", key,
+                             name);
+    }
+  }
+  const json kind = fields.value("rope_type", fields.value("type", json("default")));
+  ASSIGN_OR_RETURN(rope.kind, KindOf(key, kind));
+  RETURN_IF_ERROR(ReadNumber(fields, "rope_theta", rope.theta));
+  if (rope.kind == RopeKind::kDefault) return OkStatus();  // of all dims, whatever is said
+  double partial = outside.partial_rotary_factor;
+  RETURN_IF_ERROR(ReadNumber(fields, "partial_rotary_factor", partial));
+  if (partial != 1) {
+    return InvalidArgument("{}: partial_rotary_factor = {} is not supported; only 1.0 is", key,
+                           partial);
+  }
+  RETURN_IF_ERROR(ReadNumber(fields, "factor", rope.factor));
+  RETURN_IF_ERROR(ReadNumber(fields, "low_freq_factor", rope.low_freq_factor));
+  RETURN_IF_ERROR(ReadNumber(fields, "high_freq_factor", rope.high_freq_factor));
+  if (rope.kind == RopeKind::kYarn || rope.kind == RopeKind::kLlama3) {
+    RETURN_IF_ERROR(ReadOriginal(fields, outside, rope));
+  }
+  if (rope.kind == RopeKind::kYarn) RETURN_IF_ERROR(ReadYarn(fields, outside, rope));
+  return CheckStretch(key, fields, rope);
 }
 
 template <class Real>
@@ -125,18 +170,46 @@ std::vector<Real> YarnFrequencies(const RopeConfig& rope, int64_t width,
 
 }  // namespace
 
-Status ReadRope(const json& config, const char* layers, int64_t max_positions, RopeConfig& rope) {
+Status ReadRope(const json& config, int64_t max_positions, RopeConfig& rope) {
   RETURN_IF_ERROR(ReadNumber(config, "rope_theta", rope.theta));
-  if (IsSet(config, "rope_scaling")) {
-    RETURN_IF_ERROR(ReadFields("rope_scaling", config.at("rope_scaling"), max_positions, rope));
+  Outside outside{.max_positions = max_positions};
+  RETURN_IF_ERROR(
+      ReadInt(config, "original_max_position_embeddings", outside.original_max_positions));
+  RETURN_IF_ERROR(ReadNumber(config, "partial_rotary_factor", outside.partial_rotary_factor));
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    if (IsSet(config, key) && !config.at(key).empty()) {
+      return ReadFields(key, config.at(key), outside, rope);
+    }
   }
-  if (!IsSet(config, "rope_parameters")) return OkStatus();
-  const json& parameters = config.at("rope_parameters");
-  if (*layers == '\0' || !parameters.is_object() || !parameters.contains(layers)) {
-    return ReadFields("rope_parameters", parameters, max_positions, rope);
+  return OkStatus();
+}
+
+Status ReadLayeredRope(const json& config, int64_t max_positions, RopeConfig& full,
+                       RopeConfig& sliding) {
+  RETURN_IF_ERROR(ReadNumber(config, "rope_theta", full.theta));
+  RETURN_IF_ERROR(ReadNumber(config, "rope_local_base_freq", sliding.theta));
+  const Outside outside{.max_positions = max_positions};
+  json of_full = {{"rope_type", "default"}};
+  for (const auto& [layers, rope] :
+       {std::pair{"full_attention", &full}, {"sliding_attention", &sliding}}) {
+    if (!IsSet(config, "rope_parameters")) continue;
+    const json& parameters = config.at("rope_parameters");
+    const std::string key = std::string("rope_parameters.") + layers;
+    if (!parameters.is_object()) {
+      return InvalidArgument("rope_parameters must be an object, got {}", parameters.dump());
+    }
+    if (!IsSet(parameters, layers)) continue;
+    RETURN_IF_ERROR(ReadFields(key, parameters.at(layers), outside, *rope));
+    if (rope == &full) of_full = parameters.at(layers);
   }
-  const std::string key = std::string("rope_parameters.") + layers;
-  return ReadFields(key.c_str(), parameters.at(layers), max_positions, rope);
+  if (!IsSet(config, "rope_scaling") || config.at("rope_scaling").empty()) return OkStatus();
+  if (!config.at("rope_scaling").is_object()) {
+    return InvalidArgument("rope_scaling must be an object, got {}",
+                           config.at("rope_scaling").dump());
+  }
+  of_full.update(config.at("rope_scaling"));
+  full = {.theta = full.theta};
+  return ReadFields("rope_scaling", of_full, outside, full);
 }
 
 nlohmann::ordered_json RopeParametersJson(const RopeConfig& rope) {

@@ -29,11 +29,16 @@ struct RopeConfig {
   bool operator==(const RopeConfig&) const = default;
 };
 
-// Reads rope_theta with rope_scaling (files of transformers 4) and rope_parameters (5), `layers`
-// naming the entry of models with several kinds of layers ("" for the others). What is not there
-// stays as it is in `rope`. InvalidArgument names the key.
-Status ReadRope(const nlohmann::json& config, const char* layers, int64_t max_positions,
-                RopeConfig& rope);
+// Reads rope_theta with rope_scaling (files of transformers 4) and rope_parameters (5) as
+// transformers does: where both stand, rope_scaling counts; original_max_position_embeddings beside
+// them counts before the one inside; one that is nowhere is max_positions. What is not there stays
+// as it is in `rope`. InvalidArgument names the key.
+Status ReadRope(const nlohmann::json& config, int64_t max_positions, RopeConfig& rope);
+// Of a model whose full and sliding layers turn differently (Gemma 3): rope_parameters has an entry
+// for each, rope_scaling changes the full layers' entry, rope_theta and rope_local_base_freq stand
+// for a missing theta.
+Status ReadLayeredRope(const nlohmann::json& config, int64_t max_positions, RopeConfig& full,
+                       RopeConfig& sliding);
 // The value of rope_parameters, which has rope_theta in it.
 nlohmann::ordered_json RopeParametersJson(const RopeConfig& rope);
 

@@ -5,7 +5,10 @@
 // The request has "items" (lists of ids) and "want": "logits" and "hidden" write OUT/<name>.f32,
 // one row of float32 per token of all items; "logprobs" writes of each token but an item's first
 // the log-probability. With "prompts", OUT/greedy.json gets up to "max_new_tokens" ids for each.
-// "threads" and "stop_ids" are optional.
+// "threads" and "stop_ids" are optional. With "models", names of folders in MODEL, each is asked
+// and answers in OUT/<name>, where error.txt says why if it cannot. "configs" are contents of
+// config.json: OUT/configs.json gets of each the "config" as it is understood, or the "error", and
+// the "notes".
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -14,6 +17,7 @@
 #include <vector>
 
 #include "common/files.h"
+#include "common/model/config_keys.h"
 #include "common/model/layout.h"
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/checkpoint/model_source.h"
@@ -106,6 +110,34 @@ Status Answer(const std::filesystem::path& model, const json& request,
   return OkStatus();
 }
 
+json Understood(const json& given) {
+  const StatusOr<ModelConfig> config = ModelConfigFromJson(given);
+  json answer = {{"notes", ConfigNotes(given, /*trains=*/false)}};
+  if (config.ok()) {
+    answer["config"] = ModelConfigToJson(*config);
+  } else {
+    answer["error"] = MessageOf(config.status());
+  }
+  return answer;
+}
+
+Status AnswerAll(const std::filesystem::path& models, const json& request,
+                 const std::filesystem::path& folder) {
+  if (request.contains("configs")) {
+    json answers = json::array();
+    for (const json& given : request.at("configs")) answers.push_back(Understood(given));
+    std::ofstream(folder / "configs.json") << answers.dump();
+    return OkStatus();
+  }
+  if (!request.contains("models")) return Answer(models, request, folder);
+  for (const std::string name : request.at("models")) {
+    RETURN_IF_ERROR(MakeFolders(folder / name));
+    const Status answered = Answer(models / name, request, folder / name);
+    if (!answered.ok()) std::ofstream(folder / name / "error.txt") << MessageOf(answered);
+  }
+  return OkStatus();
+}
+
 }  // namespace
 }  // namespace trainyard::worker
 
@@ -115,7 +147,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   const auto request = nlohmann::json::parse(std::ifstream(argv[2]));
-  const trainyard::Status answered = trainyard::worker::Answer(argv[1], request, argv[3]);
+  const trainyard::Status answered = trainyard::worker::AnswerAll(argv[1], request, argv[3]);
   if (!answered.ok()) std::fprintf(stderr, "%s\n", trainyard::MessageOf(answered).c_str());
   return answered.ok() ? 0 : 1;
 }

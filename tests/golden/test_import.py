@@ -7,6 +7,7 @@ is what transformers' own loading makes of it.
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -69,6 +70,45 @@ def test_a_folder_comes_back_to_the_bit(tmp_path, family):
         loaded = tiny_models.load(family, ours)
         assert loaded.dtype == dtype
         same_tensors(loaded.state_dict(), model.state_dict())
+
+
+def test_an_index_whose_total_size_counts_the_headers_is_read_with_a_note(tmp_path):
+    tiny_models.make("llama").save_pretrained(tmp_path / "in", max_shard_size="40KB")
+    index = tmp_path / "in/model.safetensors.index.json"
+    told = json.loads(index.read_text())
+    told["metadata"]["total_size"] = sum(p.stat().st_size for p in (tmp_path / "in").glob("*.safetensors"))
+    index.write_text(json.dumps(told))
+    said = tool("import", tmp_path / "in", tmp_path / "out").stderr
+    assert re.search(r"note: .*index\.json: metadata\.total_size is \d+", said), said
+    same_tensors(tiny_models.load("llama", tmp_path / "out").state_dict(),
+                 tiny_models.load("llama", tmp_path / "in").state_dict())
+
+
+def test_a_key_that_is_not_read_is_named_and_one_that_is_not_built_is_refused(tmp_path):
+    tiny_models.make("llama").save_pretrained(tmp_path / "in")
+    path = tmp_path / "in/config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"moon_phase": 3, "is_causal": False}))
+    for words in (("inspect", tmp_path / "in"), ("import", tmp_path / "in", tmp_path / "out")):
+        said = tool(*words).stderr
+        assert "moon_phase" in said and "is_causal is false" in said, said
+    path.write_text(json.dumps(config | {"per_layer_config": {"0": {"mlp_bias": True}}}))
+    refused = tool("inspect", tmp_path / "in", check=False)
+    assert refused.returncode and "per_layer_config" in refused.stderr, refused.stderr
+
+
+def test_a_git_lfs_pointer_is_called_one_whatever_file_it_stands_for(tmp_path):
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0a' * 32}\nsize 9876543\n"
+    tiny_models.make("llama").save_pretrained(tmp_path / "in")
+    for name in ("tokenizer.json", "model.safetensors", "config.json"):
+        (tmp_path / "in" / name).write_text(pointer)
+        refused = tool("inspect", tmp_path / "in", check=False)
+        assert refused.returncode and f"{name} is a Git LFS pointer" in refused.stderr, refused.stderr
+    for name, words in (("model.gguf", ("model", "inspect")), ("a.txt", ("data", "check")),
+                        ("a.jsonl", ("data", "check"))):
+        (tmp_path / name).write_text(pointer)
+        refused = subprocess.run([TRAINER, "tool", *words, tmp_path / name], capture_output=True, text=True)
+        assert refused.returncode and f"{name} is a Git LFS pointer" in refused.stderr, refused.stderr
 
 
 def test_types_are_changed_as_transformers_does(tmp_path):

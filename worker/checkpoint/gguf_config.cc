@@ -95,6 +95,7 @@ Status ConfigMaker::AddIds() {
        {std::pair{"bos_token_id", "bos_token_id"}, std::pair{"eos_token_id", "eos_token_id"},
         std::pair{"padding_token_id", "pad_token_id"}}) {
     const std::string whole = fmt::format("tokenizer.ggml.{}", key);
+    config_[name] = nullptr;  // what is left out of a config.json is transformers' default
     if (!file_.metadata().Has(whole)) continue;
     ASSIGN_OR_RETURN(config_[name], file_.metadata().Integer(whole));
   }

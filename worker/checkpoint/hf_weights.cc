@@ -67,7 +67,9 @@ Status HfWeights::CheckCopy(const Place& copy, size_t original) const {
 StatusOr<HfWeights> HfWeights::Open(const std::filesystem::path& folder,
                                     std::string_view model_type, bool ties) {
   HfWeights weights;
-  ASSIGN_OR_RETURN(weights.files_, OpenShards(folder));
+  ASSIGN_OR_RETURN(Shards shards, OpenShards(folder));
+  weights.files_ = std::move(shards.files);
+  weights.notes_ = std::move(shards.notes);
   std::vector<std::pair<Place, std::string>> copies;  // and what they repeat
   for (size_t f = 0; f < weights.files_.size(); ++f) {
     for (size_t e = 0; e < weights.files_[f].tensors().size(); ++e) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -24,6 +25,8 @@ class HfWeights {
 
   // In the order of their bytes, shard by shard.
   const std::vector<SourceTensor>& tensors() const { return tensors_; }
+  // What was found beside what was asked for, as sentences.
+  const std::vector<std::string>& notes() const { return notes_; }
   const std::filesystem::path& PathOf(size_t tensor) const;
   Status ReadFloats(size_t tensor, int64_t first, std::span<float> values) const;
   Status ReadBytes(size_t tensor, int64_t offset, std::span<std::byte> bytes) const;
@@ -40,6 +43,7 @@ class HfWeights {
   Status CheckCopy(const Place& copy, size_t original) const;
 
   std::vector<SafetensorsFile> files_;
+  std::vector<std::string> notes_;
   std::vector<SourceTensor> tensors_;
   std::vector<Place> places_;  // of each tensor
   std::map<std::string, size_t, std::less<>> index_;

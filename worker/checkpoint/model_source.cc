@@ -5,6 +5,7 @@
 #include <set>
 
 #include "common/files.h"
+#include "common/model/config_keys.h"
 #include "common/model/family.h"
 #include "common/require.h"
 #include "worker/checkpoint/family_names.h"
@@ -112,6 +113,16 @@ StatusOr<ModelSource> ModelSource::Open(const std::filesystem::path& ref) {
 }
 
 std::string ModelSource::model_type() const { return config_.at("model_type").get<std::string>(); }
+
+std::vector<std::string> ModelSource::Notes(bool trains) const {
+  std::vector<std::string> notes;
+  const auto* folder = std::get_if<HfWeights>(&weights_);
+  if (folder == nullptr) return notes;
+  for (const std::string& note : ConfigNotes(nlohmann::json(config_), trains))
+    notes.push_back("config.json: " + note);
+  notes.insert(notes.end(), folder->notes().begin(), folder->notes().end());
+  return notes;
+}
 
 const std::vector<SourceTensor>& ModelSource::tensors() const {
   return std::visit(

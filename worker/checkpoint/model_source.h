@@ -36,6 +36,9 @@ class ModelSource {
   // config.json; of a GGUF file what it would be.
   const nlohmann::ordered_json& config() const { return config_; }
   std::string model_type() const;
+  // What a user should be told of the model's files, as sentences that name the file: what is there
+  // and not read, which of two keys counts. `trains`: of a job that trains it.
+  std::vector<std::string> Notes(bool trains = false) const;
   // In the order of their bytes.
   const std::vector<SourceTensor>& tensors() const;
   // Null when the model has no such tensor.

@@ -1,6 +1,7 @@
 #include "worker/checkpoint/shards.h"
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "common/files.h"
@@ -18,7 +19,7 @@ constexpr size_t kShardsMax = 1024;
 
 struct ShardIndex {
   std::map<std::string, std::string> shard_of_tensor;
-  int64_t total_bytes = -1;  // -1: not told
+  json document;
 };
 
 Status CheckShardName(const std::string& name) {
@@ -27,28 +28,24 @@ Status CheckShardName(const std::string& name) {
   return DataLoss("the shard {:?} is not the plain name of a .safetensors file", name);
 }
 
-Status ReadTotalSize(const json& document, ShardIndex* index) {
+// What the index says of the bytes in all, when it does not say the tensors'.
+std::optional<std::string> NoteOnTotalSize(const json& document, int64_t tensor_bytes) {
   const auto metadata = document.find("metadata");
-  if (metadata == document.end() || !metadata->is_object()) return OkStatus();
+  if (metadata == document.end() || !metadata->is_object()) return std::nullopt;
   const auto size = metadata->find("total_size");
-  if (size == metadata->end()) return OkStatus();
-  // Some writers wrote it as a float.
-  if (size->is_number_float() && size->get<double>() >= 0 && size->get<double>() < 0x1p53)
-    index->total_bytes = static_cast<int64_t>(size->get<double>());
-  else if (size->is_number_unsigned() && size->get<uint64_t>() <= uint64_t{INT64_MAX})
-    index->total_bytes = size->get<int64_t>();
-  else
-    return DataLoss("metadata.total_size is {}, not a number of bytes", size->dump());
-  return OkStatus();
+  // Some writers write it as a float, which compares as a number.
+  if (size == metadata->end() || *size == tensor_bytes) return std::nullopt;
+  return fmt::format("metadata.total_size is {}, the shards' tensors have {} bytes; it is not used",
+                     size->dump(), tensor_bytes);
 }
 
 StatusOr<ShardIndex> ParseIndex(const std::string& text) {
-  ASSIGN_OR_RETURN(const json document, ParseStrictJson(text, /*depth_max=*/4));
+  ShardIndex index;
+  ASSIGN_OR_RETURN(index.document, ParseStrictJson(text, /*depth_max=*/4));
+  const json& document = index.document;
   const auto map = document.is_object() ? document.find("weight_map") : document.end();
   if (map == document.end() || !map->is_object() || map->empty())
     return DataLoss("there is no weight_map");
-  ShardIndex index;
-  RETURN_IF_ERROR(ReadTotalSize(document, &index));
   for (const auto& [tensor, shard] : map->items()) {
     if (!shard.is_string() || shard.get_ref<const std::string&>().empty())
       return DataLoss("the shard of tensor {:?} is not a name", tensor);
@@ -60,7 +57,6 @@ StatusOr<ShardIndex> ParseIndex(const std::string& text) {
 
 // That the files hold what the index says, no less and no more.
 Status CheckShards(const std::map<std::string, SafetensorsFile>& files, const ShardIndex& index) {
-  int64_t bytes = 0;
   for (const auto& [name, file] : files) {
     for (const TensorEntry& tensor : file.tensors()) {
       const auto place = index.shard_of_tensor.find(tensor.name);
@@ -70,19 +66,15 @@ Status CheckShards(const std::map<std::string, SafetensorsFile>& files, const Sh
       if (place->second != name)
         return DataLoss("{} holds tensor {:?}, which the index puts into {}", file.path().string(),
                         tensor.name, place->second);
-      bytes += tensor.bytes;
     }
   }
   for (const auto& [tensor, shard] : index.shard_of_tensor)
     if (files.at(shard).Find(tensor) == nullptr)
       return DataLoss("the index puts tensor {:?} into {}, which does not hold it", tensor, shard);
-  if (index.total_bytes >= 0 && index.total_bytes != bytes)
-    return DataLoss("metadata.total_size is {}, the shards' tensors have {} bytes",
-                    index.total_bytes, bytes);
   return OkStatus();
 }
 
-StatusOr<std::vector<SafetensorsFile>> OpenIndexed(const std::filesystem::path& folder) {
+StatusOr<Shards> OpenIndexed(const std::filesystem::path& folder) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(folder / kIndex, kIndexBytesMax));
   StatusOr<ShardIndex> index = ParseIndex(text);
   if (!index.ok()) return Annotate(index.status(), (folder / kIndex).string());
@@ -96,20 +88,26 @@ StatusOr<std::vector<SafetensorsFile>> OpenIndexed(const std::filesystem::path& 
   }
   if (const Status agree = CheckShards(files, *index); !agree.ok())
     return Annotate(agree, (folder / kIndex).string());
-  std::vector<SafetensorsFile> list;
-  for (auto& [name, file] : files) list.push_back(std::move(file));
-  return list;
+  Shards shards;
+  int64_t tensor_bytes = 0;
+  for (auto& [name, file] : files) {
+    for (const TensorEntry& tensor : file.tensors()) tensor_bytes += tensor.bytes;
+    shards.files.push_back(std::move(file));
+  }
+  if (const auto note = NoteOnTotalSize(index->document, tensor_bytes); note.has_value())
+    shards.notes.push_back(fmt::format("{}: {}", kIndex, *note));
+  return shards;
 }
 
 }  // namespace
 
-StatusOr<std::vector<SafetensorsFile>> OpenShards(const std::filesystem::path& folder) {
+StatusOr<Shards> OpenShards(const std::filesystem::path& folder) {
   std::error_code error;
   if (std::filesystem::exists(folder / kSingle, error)) {
     ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(folder / kSingle));
-    std::vector<SafetensorsFile> list;
-    list.push_back(std::move(file));
-    return list;
+    Shards shards;
+    shards.files.push_back(std::move(file));
+    return shards;
   }
   if (std::filesystem::exists(folder / kIndex, error)) return OpenIndexed(folder);
   for (const char* pickled : {"pytorch_model.bin", "pytorch_model.bin.index.json"})

@@ -4,6 +4,7 @@
 
 #include "common/job_spec/fresh_model.h"
 #include "common/job_spec/json.h"
+#include "common/model/config_keys.h"
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/loop/precision.h"
 
@@ -47,6 +48,9 @@ StatusOr<ModelConfig> GivenModel(const JobSpec& spec, const StartingModel& model
 StatusOr<ModelConfig> FreshModel(const JobSpec& spec, int64_t vocab_size,
                                  const TokenizerContents& special) {
   const nlohmann::json given = ModelConfigJson(spec);
+  for (const std::string& note : ConfigNotes(given, /*trains=*/true)) {
+    spdlog::warn("model.config: {}", note);
+  }
   if (given.contains("vocab_size") && given["vocab_size"].is_number_integer() &&
       given["vocab_size"] < vocab_size) {
     return WithField(InvalidArgument("model.config.vocab_size is {}, but the tokenizer has {} "

@@ -69,6 +69,9 @@ Status OpenModel(const RankContext& context, StartingModel& model) {
   model.path = gguf ? folder / files[0].name : folder;
   ASSIGN_OR_RETURN(const ModelSource source, ModelSource::Open(model.path));
   model.config = source.config();
+  for (const std::string& note : source.Notes(context.spec.kind != "evaluate")) {
+    spdlog::warn("model.from: {}", note);
+  }
   if (!context.spec.tokenizer.from.empty() || context.spec.tokenizer.train) return OkStatus();
   ASSIGN_OR_RETURN(std::vector<SmallFile> text, ReadModelText(source));
   for (SmallFile& file : text) {

@@ -161,6 +161,9 @@ StatusOr<std::vector<Finding>> Examine(const std::filesystem::path& ref) {
   ASSIGN_OR_RETURN(const ModelSource source, ModelSource::Open(ref));
   ASSIGN_OR_RETURN(const ModelConfig config, ModelConfigFromJson(json(source.config())));
   std::vector<Finding> findings = CheckWeights(source, config);
+  for (const std::string& note : source.Notes()) {
+    findings.push_back({Severity::kNote, note, "nothing, if that is what is meant"});
+  }
   ASSIGN_OR_RETURN(const std::vector<SmallFile> files, ReadModelText(source));
   const std::string* tokenizer_json = FindFile(files, "tokenizer.json");
   if (tokenizer_json == nullptr) {

@@ -88,6 +88,7 @@ Status ExportGguf(const ExportOptions& options) {
     return Internal("cannot rename to {}: {}", options.destination.string(), error.message());
   const std::filesystem::path parent = options.destination.parent_path();
   RETURN_IF_ERROR(SyncPath(parent.empty() ? "." : parent));
+  SayNotes(source);
   for (const std::string& name : left_out)
     std::fprintf(stderr, "note: %s has no place in a GGUF file and was left out\n", name.c_str());
   std::printf("%s\n", options.destination.c_str());

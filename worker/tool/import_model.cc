@@ -34,6 +34,11 @@ Status WriteConfig(const ModelSource& source, TensorType type, bool changed,
 
 }  // namespace
 
+void SayNotes(const ModelSource& source) {
+  for (const std::string& note : source.Notes())
+    std::fprintf(stderr, "note: %s: %s\n", source.path().c_str(), note.c_str());
+}
+
 StatusOr<ModelConfig> CheckModel(const ModelSource& source) {
   const auto config = ModelConfigFromJson(source.config());
   if (!config.ok()) return Annotate(config.status(), source.path().string());
@@ -64,6 +69,7 @@ Status ImportModel(const ImportOptions& options) {
                fmt::format("{} parameters, {} bytes of {}, sha256 {}", weights.parameters,
                            weights.digest.size, DtypeOf(weights.type), weights.digest.sha256)
                    .c_str());
+  SayNotes(source);
   if (FindFile(files, "tokenizer.json") == nullptr)
     std::fprintf(stderr, "note: %s has no tokenizer.json\n", options.source.c_str());
   return OkStatus();

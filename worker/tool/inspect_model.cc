@@ -67,6 +67,7 @@ Status InspectModel(const std::filesystem::path& model) {
   ASSIGN_OR_RETURN(const ModelSource source, ModelSource::Open(model));
   ASSIGN_OR_RETURN(const ModelConfig config, CheckModel(source));
   SayConfig(config);
+  SayNotes(source);
   SayTypes(source);
   RETURN_IF_ERROR(SayText(source));
   if (source.gguf() == nullptr) {

@@ -8,6 +8,7 @@
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/checkpoint/model_source.h"
 #include "worker/model_text/model_text.h"
+#include "worker/tool/tools.h"
 
 namespace trainyard::worker {
 namespace {
@@ -18,6 +19,7 @@ StatusOr<std::unique_ptr<Engine>> OpenEngine(const ModelSource& source,
                                              const OpenOptions& options) {
   StatusOr<ModelConfig> config = ModelConfigFromJson(json(source.config()));
   if (!config.ok()) return Annotate(config.status(), source.path().string());
+  SayNotes(source);
   ASSIGN_OR_RETURN(
       std::unique_ptr<Engine> engine,
       Engine::Create(*config, {.precision = options.precision == "bf16" ? Precision::kBfloat16

@@ -120,6 +120,8 @@ struct ExportOptions {
 // and is what llama.cpp runs. Weights that such a file has no place for are named on stderr.
 Status ExportModel(const ExportOptions& options);
 
+// The model's notes, to stderr.
+void SayNotes(const ModelSource& source);
 // The config of a model whose tensors are those that its family needs. InvalidArgument naming the
 // key or tensor that does not fit.
 StatusOr<ModelConfig> CheckModel(const ModelSource& source);

@@ -2,13 +2,20 @@
 
 #include <gmock/gmock.h>
 
+#include <set>
+#include <string>
+
+#include "common/model/config_keys.h"
 #include "tests/support/status_matchers.h"
 
 namespace trainyard {
 namespace {
 
 using nlohmann::json;
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::IsSupersetOf;
 
 json Llama() {
   return {{"model_type", "llama"},   {"vocab_size", 128},        {"hidden_size", 64},
@@ -79,6 +86,84 @@ TEST(ModelConfig, ReadsTheRopeOfTransformersFive) {
   EXPECT_EQ(model.rope.theta, 500000.0);
 }
 
+TEST(ModelConfig, TakesRopeScalingBeforeRopeParametersAndTheOuterOriginalLengthBeforeTheInner) {
+  json config = Llama();
+  config["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 500000.0}};
+  config["rope_scaling"] = {{"type", "yarn"}, {"factor", 4.0}};
+  ASSERT_OK_AND_ASSIGN(ModelConfig model, ModelConfigFromJson(config));
+  EXPECT_EQ(model.rope.kind, RopeKind::kYarn);
+  EXPECT_EQ(model.rope.theta, 10000.0);
+  EXPECT_EQ(model.rope.original_max_positions, 2048);  // max_position_embeddings
+  EXPECT_THAT(ConfigNotes(config, false),
+              ElementsAre(HasSubstr("rope_scaling counts"), HasSubstr("max_position_embeddings")));
+  config["rope_scaling"]["original_max_position_embeddings"] = 512;
+  ASSERT_OK_AND_ASSIGN(model, ModelConfigFromJson(config));
+  EXPECT_EQ(model.rope.original_max_positions, 512);
+  config["original_max_position_embeddings"] = 256;
+  ASSERT_OK_AND_ASSIGN(model, ModelConfigFromJson(config));
+  EXPECT_EQ(model.rope.original_max_positions, 256);
+}
+
+TEST(ModelConfig, LooksBothWaysWhereIsCausalIsFalseAndSaysSoAgain) {
+  ASSERT_OK_AND_ASSIGN(const ModelConfig llama, With(Llama(), "is_causal", false));
+  EXPECT_FALSE(llama.is_causal());
+  json sliding = Llama();
+  sliding["model_type"] = "mistral";
+  sliding["sliding_window"] = 5;
+  sliding["is_causal"] = false;
+  ASSERT_OK_AND_ASSIGN(const ModelConfig mistral, ModelConfigFromJson(sliding));
+  EXPECT_EQ(mistral.attention_of(0).window, 6);  // five to each side, and the token itself
+  json bert = {{"model_type", "bert"}, {"is_decoder", true}};
+  ASSERT_OK_AND_ASSIGN(const ModelConfig decoder, ModelConfigFromJson(bert));
+  EXPECT_TRUE(decoder.is_causal());
+  for (const ModelConfig& model : {llama, mistral, decoder}) {
+    ASSERT_OK_AND_ASSIGN(const ModelConfig again,
+                         ModelConfigFromJson(json(ModelConfigToJson(model))));
+    EXPECT_EQ(again.is_causal(), model.is_causal());
+    EXPECT_EQ(again.attention, model.attention);
+  }
+}
+
+TEST(ModelConfig, TakesAnIdThatIsLeftOutFromTheFamilyIfTheVocabularyHasIt) {
+  json config = Llama();
+  config.erase("bos_token_id"), config.erase("eos_token_id");
+  ASSERT_OK_AND_ASSIGN(ModelConfig model, ModelConfigFromJson(config));
+  EXPECT_EQ(model.bos_id, 1);
+  EXPECT_EQ(model.eos_id, 2);
+  config["eos_token_id"] = nullptr;
+  ASSERT_OK_AND_ASSIGN(model, ModelConfigFromJson(config));
+  EXPECT_EQ(model.eos_id, -1);
+  ASSERT_OK_AND_ASSIGN(model, ModelConfigFromJson(Gpt2()));  // whose is past this vocabulary
+  EXPECT_EQ(model.eos_id, -1);
+}
+
+TEST(ModelConfig, ReadsTheCommonNamesInAGpt2sConfigBeforeItsOwn) {
+  json config = Gpt2();
+  config["hidden_size"] = 32;
+  config["max_position_embeddings"] = 77;
+  ASSERT_OK_AND_ASSIGN(const ModelConfig model, ModelConfigFromJson(config));
+  EXPECT_EQ(model.hidden_size, 32);
+  EXPECT_EQ(model.max_positions, 77);
+  EXPECT_EQ(model.layers, 2);
+}
+
+TEST(ConfigNotes, TellWhatIsNotReadAndWhatTrainingLeavesOut) {
+  json config = Gpt2();
+  EXPECT_THAT(ConfigNotes(config, true), IsEmpty());
+  config["attn_pdrop"] = 0.1;
+  config["moon_phase"] = 1;
+  EXPECT_THAT(ConfigNotes(config, false), ElementsAre(HasSubstr("moon_phase")));
+  EXPECT_THAT(ConfigNotes(config, true),
+              ElementsAre(HasSubstr("moon_phase"), HasSubstr("attn_pdrop")));
+  for (const Family& family : Families()) {
+    std::set<std::string> names;
+    for (const ConfigKey& key : ConfigKeysOf(family)) {
+      EXPECT_TRUE(names.insert(key.name).second) << family.model_type << " " << key.name;
+    }
+    EXPECT_THAT(names, IsSupersetOf({family.keys.hidden_size, family.keys.layers}));
+  }
+}
+
 TEST(ModelConfig, RefusesWhatItCannotTrainAndNamesTheKey) {
   const auto refuses = [](const StatusOr<ModelConfig>& model, const char* key) {
     EXPECT_THAT(model, StatusIs(StatusCode::kInvalidArgument, HasSubstr(key)));
@@ -97,10 +182,14 @@ TEST(ModelConfig, RefusesWhatItCannotTrainAndNamesTheKey) {
   refuses(With(Llama(), "attention_bias", "yes"), "attention_bias");
   refuses(With(Llama(), "rms_norm_eps", 0), "rms_norm_eps");
   refuses(With(Llama(), "bos_token_id", 128), "128");
-  refuses(With(Llama(), "rope_scaling", {{"rope_type", "yarn"}, {"factor", 4}}), "rope_scaling");
+  refuses(With(Llama(), "rope_scaling", {{"rope_type", "yarn"}, {"factor", -4}}), "rope_scaling");
+  refuses(With(Llama(), "rope_parameters", {{"full_attention", {{"factor", 4}}}}),
+          "rope_parameters.full_attention");
+  refuses(With(Llama(), "quantization_config", {{"bits", 4}}), "quantization_config");
+  refuses(With(Gpt2(), "hidden_size", nullptr), "n_embd");
   refuses(With(Gpt2(), "n_head", 5), "n_head");
   refuses(With(Gpt2(), "activation_function", "relu"), "activation_function");
-  refuses(With(Gpt2(), "scale_attn_weights", false), "scale_attn_weights");
+  refuses(With(Gpt2(), "add_cross_attention", true), "add_cross_attention");
 }
 
 }  // namespace

@@ -17,6 +17,8 @@ namespace {
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
 
 constexpr char kEmbedding[] = "model.embed_tokens.weight";
 
@@ -177,6 +179,56 @@ TEST_F(ModelSourceTest, ReadsShardsThatTheIndexNames) {
   EXPECT_EQ(value[0], 3.0f);
 }
 
+TEST_F(ModelSourceTest, NotesATotalSizeThatIsNotTheTensorsAndReadsThemAll) {
+  Config(R"({"model_type": "llama"})");
+  Write("a.safetensors", {{kEmbedding, {2}, {1, 2}}});
+  Write("b.safetensors", {{"model.norm.weight", {1}, {3}}});
+  const auto with_headers = std::filesystem::file_size(folder_.path() / "a.safetensors") +
+                            std::filesystem::file_size(folder_.path() / "b.safetensors");
+  const auto notes_on = [&](const std::string& total_size) {
+    Index(fmt::format(R"({{"metadata": {{"total_size": {}}}, "weight_map": {{
+      "model.embed_tokens.weight": "a.safetensors", "model.norm.weight": "b.safetensors"}}}})",
+                      total_size));
+    const StatusOr<ModelSource> source = Open();
+    EXPECT_OK(source.status());
+    EXPECT_EQ(source->tensors().size(), 2u);
+    return source->Notes();
+  };
+  for (const std::string& wrong : {std::to_string(with_headers), std::string("13"),
+                                   std::string("\"12\""), std::string("-1")}) {
+    EXPECT_THAT(notes_on(wrong),
+                ElementsAre(AllOf(HasSubstr("index.json"), HasSubstr("total_size is " + wrong),
+                                  HasSubstr("12 bytes"))));
+  }
+  EXPECT_THAT(notes_on("12"), IsEmpty());
+  EXPECT_THAT(notes_on("12.0"), IsEmpty());
+}
+
+TEST_F(ModelSourceTest, CallsAGitLfsPointerOneInEveryFileOfTheFolder) {
+  const std::string pointer =
+      "version https://git-lfs.github.com/spec/v1\n"
+      "oid sha256:" +
+      std::string(64, 'a') + "\nsize 123456\n";
+  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "config.json"}) {
+    ASSERT_OK(WriteFileAtomically(folder_.path() / name, pointer));
+    EXPECT_THAT(Open(), IsBad(StatusCode::kInvalidArgument, "Git LFS pointer")) << name;
+    EXPECT_THAT(Open(), IsBad(StatusCode::kInvalidArgument, name)) << name;
+    std::filesystem::remove(folder_.path() / name);
+    Config(R"({"model_type": "llama"})");
+  }
+  ASSERT_OK(WriteFileAtomically(folder_.path() / "model.gguf", pointer));
+  EXPECT_THAT(ModelSource::Open(folder_.path() / "model.gguf"),
+              IsBad(StatusCode::kInvalidArgument, "Git LFS pointer"));
+}
+
+TEST_F(ModelSourceTest, NamesTheKeysOfAConfigThatAreNotRead) {
+  Config(R"({"model_type": "llama", "moon_phase": 3, "torch_dtype": "float16", "old": null})");
+  Write("model.safetensors", {{kEmbedding, {1}, {1}}});
+  ASSERT_OK_AND_ASSIGN(const ModelSource source, Open());
+  EXPECT_THAT(source.Notes(), ElementsAre(AllOf(HasSubstr("config.json"), HasSubstr("moon_phase"),
+                                                Not(HasSubstr("dtype")), Not(HasSubstr("old")))));
+}
+
 TEST_F(ModelSourceTest, RefusesAnIndexThatDisagreesWithItsShards) {
   Write("a.safetensors", {{"x", {2}, {1, 2}}});
   Write("b.safetensors", {{"y", {1}, {3}}});
@@ -194,9 +246,6 @@ TEST_F(ModelSourceTest, RefusesAnIndexThatDisagreesWithItsShards) {
       {R"({"weight_map": {"x": "a.safetensors", "y": "b.safetensors", "z": "b.safetensors"}})",
        "\"z\""},
       {R"({"weight_map": {"x": "b.safetensors", "y": "a.safetensors"}})", "puts into"},
-      {R"({"metadata": {"total_size": 13}, "weight_map": {"x": "a.safetensors", "y": "b.safetensors"}})",
-       "total_size is 13"},
-      {R"({"metadata": {"total_size": "12"}, "weight_map": {"x": "a.safetensors"}})", "total_size"},
   };
   for (const auto& [index, what] : cases) {
     Index(index);
