@@ -102,7 +102,9 @@ StatusOr<int64_t> VocabularyOfFile(std::filesystem::path path) {
   const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   int64_t largest = -1;
   if (json.is_object() && json.contains("model") && json["model"].contains("vocab")) {
-    for (const auto& id : json["model"]["vocab"]) {
+    const auto& vocab = json["model"]["vocab"];
+    if (vocab.is_array()) largest = std::ssize(vocab) - 1;  // Unigram: pieces with their scores
+    for (const auto& id : vocab) {
       if (id.is_number_integer()) largest = std::max(largest, id.get<int64_t>());
     }
   }

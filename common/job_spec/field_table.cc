@@ -275,7 +275,8 @@ std::vector<Field> TopFields() {
                      .max = 1 << 20})}),
            Value<&TokenizerSpec::from>(
                {.name = "from",
-                .doc = "a tokenizer.json, or a folder with one",
+                .doc = "a tokenizer.json or SentencePiece's tokenizer.model, or a folder with one, "
+                       "or with a vocabulary from before them",
                 .aliases = {{"tokenizer_name_or_path"}, {"tokenizer_name"}}}),
            GroupList<&TokenizerSpec::files>(FilledFiles(), BlobFields())}),
       Group<&JobSpec::data>(

@@ -231,3 +231,11 @@ def test_a_folder_from_before_tokenizer_json_comes_in_whole(tmp_path, folder, by
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
     assert theirs.convert_tokens_to_ids("<|user|>") == 1500 and theirs.eos_token == "<|endoftext|>"
     assert tool("tokenizer", "decode", "--tokenizer", folder, 1500).stdout == "<|user|>\n"
+
+
+def test_a_processors_template_is_said_not_to_be_used(tmp_path, folder, byte_level):
+    vocab, merges = byte_level(["<|endoftext|>"])
+    write(folder, vocab__json=vocab, merges__txt="\n".join(merges), chat_template__json={"chat_template": "x"})
+    assert "chat_template.json is not used" in tool("model", "inspect", folder).stderr
+    write(folder, chat_template__jinja="y")
+    assert "not used" not in tool("model", "inspect", folder).stderr

@@ -6,15 +6,21 @@ llama.cpp, where they come in a GGUF file.
 
 import io
 import json
+import os
+import pathlib
+import subprocess
 import unicodedata
 
 import pytest
 
 sentencepiece = pytest.importorskip("sentencepiece")
+tokenizers = pytest.importorskip("tokenizers")
 
 from text_lines import mixed_lines  # noqa: E402
 from text_peer import Peer  # noqa: E402
 
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("TRAINYARD_BUILD_DIR", REPOSITORY / "build")).resolve()
 LINES = 1500
 PLAIN = {"normalization_rule_name": "identity", "remove_extra_whitespaces": False}
 SYMBOLS = {"user_defined_symbols": ["<x>", "<|im_start|>", "x\u2581y"], "control_symbols": ["<ctl>"]}
@@ -206,3 +212,36 @@ def test_a_cut_tokenizer_model_is_refused_by_its_place(peer, tmp_path, trained, 
     (tmp_path / "cut.model").write_bytes(whole[:int(len(whole) * share)])
     answer = peer.ask("legacy", files={"tokenizer.model": str(tmp_path / "cut.model")}, to=str(tmp_path / "x.json"))
     assert answer["code"] == "INVALID_ARGUMENT" and "tokenizer.model: at byte" in answer["error"], answer
+
+
+JOB = """version: 1
+name: pieces
+kind: pretrain
+model: {{config: {{model_type: llama, hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 32,
+                 max_position_embeddings: 32}}}}
+tokenizer: {{from: {tokenizer}}}
+data: {{train: [{{path: {folder}/train.txt, format: text}}]}}
+train: {{max_steps: 1, global_batch_size: 2, max_length: 16, precision: fp32}}
+evaluation: {{eval_steps: 0}}
+"""
+
+
+@pytest.mark.parametrize("as_folder", [True, False])
+def test_a_job_takes_its_tokenizer_from_a_tokenizer_model(tmp_path, trained, lines, as_folder):
+    """By itself or in a folder, whose named chat templates come along."""
+    trainer = BUILD / "bin/trainyard-trainer"
+    if not trainer.exists():
+        pytest.skip(f"{trainer} is not built")
+    folder = tmp_path / "tokenizer"
+    (folder / "additional_chat_templates").mkdir(parents=True)
+    (folder / "tokenizer.model").write_bytes(trained("llama").read_bytes())
+    (folder / "additional_chat_templates/rag.jinja").write_text("{{ documents }}")
+    (tmp_path / "train.txt").write_text("\n".join(lines))
+    (tmp_path / "job.yaml").write_text(JOB.format(tokenizer=folder if as_folder else folder / "tokenizer.model", folder=tmp_path))
+    run = subprocess.run([trainer, "run", tmp_path / "job.yaml", "--out", tmp_path / "out"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    weights, = (tmp_path / "out").glob("**/model.safetensors")
+    made = weights.parent / "tokenizer.json"
+    theirs = sentencepiece.SentencePieceProcessor(model_file=str(trained("llama")))
+    assert tokenizers.Tokenizer.from_file(str(made)).encode(" the cat").ids == [theirs.bos_id(), *theirs.encode(" the cat")]
+    assert (made.parent / "additional_chat_templates/rag.jinja").exists() == as_folder

@@ -125,6 +125,19 @@ Status AddTemplates(const std::filesystem::path& folder, std::vector<SmallFile>*
   return OkStatus();
 }
 
+// A processor's template file, which transformers' tokenizers do not read either.
+Status NoteProcessorsTemplate(const std::filesystem::path& folder,
+                              const std::vector<SmallFile>& files) {
+  if (FindFile(files, "chat_template.json") == nullptr) return OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<NamedTemplate> templates,
+                   ChatTemplatesOf(TemplateFilesOf(files)));
+  if (templates.empty())
+    SayNotes(folder,
+             {"chat_template.json is not used: it is of a processor; a tokenizer's template "
+              "is chat_template.jinja"});
+  return OkStatus();
+}
+
 StatusOr<std::vector<SmallFile>> ReadFolder(const std::filesystem::path& folder,
                                             const ModelNames& model) {
   std::vector<SmallFile> files;
@@ -136,6 +149,7 @@ StatusOr<std::vector<SmallFile>> ReadFolder(const std::filesystem::path& folder,
   }
   const Status done = [&] {
     RETURN_IF_ERROR(AddTemplates(folder, &files));
+    RETURN_IF_ERROR(NoteProcessorsTemplate(folder, files));
     return FindFile(files, "tokenizer.json") != nullptr ? AddNamed(folder, &files)
                                                         : AddFromLegacy(folder, model, &files);
   }();
