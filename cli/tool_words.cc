@@ -8,6 +8,9 @@ namespace {
 constexpr const char* kModelHelp =
     "a Hugging Face folder, a .gguf file, job:NAME@latest or job:NAME@STEP";
 
+constexpr const char* kNoParseSpecialHelp =
+    "a special token spelled out in a text is text like any other";
+
 // A text in brackets is one value, not a list: CLI11 would take it apart.
 CLI::Option* PassOn(CLI::App& command, Words& w, const std::string& name, const std::string& help) {
   return command
@@ -70,6 +73,7 @@ void AddGenerate(CLI::App& app, Words& w, Run* run) {
   PassOn(*generate, w, "--prompt", "text to go on from");
   PassOn(*generate, w, "--chat", "a message, put into the model's chat template");
   PassOn(*generate, w, "--prompts", "a file of them: lines, or .jsonl");
+  PassOnFlag(*generate, w, "--no-parse-special", kNoParseSpecialHelp);
   PassOnSampling(*generate, w);
   CLI::App* chat = Command(app, "chat", "talk with a model", "trainyard chat job:assistant@latest",
                            run, [&w](Format) { return Chat(w.place, w.tool); });
@@ -124,6 +128,7 @@ void AddTokenizer(CLI::App& app, Words& w, Run* run) {
                      std::string("a tokenizer.json, or a model: ") + kModelHelp)
         ->required();
   PassOnArgument(*encode, w, "text", "one text; after -- it may begin with a dash");
+  PassOnFlag(*encode, w, "--no-parse-special", kNoParseSpecialHelp);
   PassOnArguments(*decode, w, "ids", "numbers");
 }
 

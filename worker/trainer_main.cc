@@ -84,6 +84,7 @@ struct Words {
   ExportOptions export_to;
   std::filesystem::path tokenizer, model;
   std::string text;
+  bool parse_special = true;
   std::vector<int32_t> ids;
 };
 
@@ -146,6 +147,12 @@ void AddSampling(CLI::App& command, SamplingWords& words) {
   command.add_option("--seed", words.seed);
 }
 
+void AddNoParseSpecial(CLI::App& command, bool& parse_special) {
+  command.add_flag_callback(
+      "--no-parse-special", [&parse_special] { parse_special = false; },
+      "a special token spelled out in a text is text like any other");
+}
+
 void AddGenerate(CLI::App& tool, Words& w, Run* run) {
   CLI::App* generate = Command(tool, "generate", "let a model write",
                                "tool generate --model model/ --prompt \"HAMLET.\"", run,
@@ -157,6 +164,7 @@ void AddGenerate(CLI::App& tool, Words& w, Run* run) {
   what->add_option("--chat", w.generate.chat, "a message, put into the model's chat template");
   what->add_option("--prompts", w.generate.prompts, "a file of them: lines, or .jsonl");
   what->require_option(0, 1);
+  AddNoParseSpecial(*generate, w.generate.parse_special);
   generate->add_option("--system", w.generate.system, "with --chat: the system's message");
   AddOpen(*generate, w.generate.open);
   AddSampling(*generate, w.generate.sampling);
@@ -188,6 +196,9 @@ void AddScore(CLI::App& tool, Words& w, Run* run) {
                    "lines of {\"context\", \"continuation\"} or of {\"text\"}")
       ->required();
   score->add_option("--max-length", w.score.max_length, "tokens read at once");
+  score->add_flag_callback(
+      "--no-bos-twice", [&w] { w.score.bos_twice = false; },
+      "a tokenizer that adds BOS does not add it behind the prefix token");
   AddOpen(*score, w.score.open);
 }
 
@@ -219,12 +230,13 @@ void AddTextTools(CLI::App& tool, Words& w, Run* run) {
   train->add_option("--format", w.train.format, "auto, text or jsonl");
   train->add_option("--text-field", w.train.text_field);
   train->add_option("--out", w.train.out, "tokenizer.json")->required();
-  CLI::App* encode = Command(*tokenizer, "encode", "text to ids",
-                             "tool tokenizer encode --tokenizer model/ 'some text'", run,
-                             [&w] { return Fail(EncodeTool(w.tokenizer, w.text)); });
+  CLI::App* encode = Command(
+      *tokenizer, "encode", "text to ids", "tool tokenizer encode --tokenizer model/ 'some text'",
+      run, [&w] { return Fail(EncodeTool(w.tokenizer, w.text, w.parse_special)); });
   encode->add_option("--tokenizer", w.tokenizer, "a tokenizer.json, or a model with one")
       ->required();
   encode->add_option("text", w.text)->required();
+  AddNoParseSpecial(*encode, w.parse_special);
   CLI::App* decode = Command(*tokenizer, "decode", "ids to text",
                              "tool tokenizer decode --tokenizer model/ 17 4 250", run,
                              [&w] { return Fail(DecodeTool(w.tokenizer, w.ids)); });

@@ -9,6 +9,7 @@
 
 #include "common/job_spec/local_model.h"
 #include "worker/checkpoint/model_folder.h"
+#include "worker/model_text/end_tokens.h"
 #include "worker/text/chat_template.h"
 #include "worker/text/gguf_vocabulary.h"
 #include "worker/text/tokenizer.h"
@@ -46,6 +47,9 @@ constexpr IdRow kIds[] = {{"bos_token_id", &GgufVocabulary::bos_id, &SpecialToke
                           {"mask_token_id", &GgufVocabulary::mask_id, &SpecialTokenIds::mask,
                            &TokenizerContents::mask, "mask"}};
 
+// Further ends of an answer: of a turn, of a message that goes on with a tool's.
+constexpr const char* kEndKeys[] = {"eot_token_id", "eom_token_id"};
+
 struct FlagRow {
   const char* gguf;
   std::optional<bool> GgufVocabulary::*flag;
@@ -53,6 +57,35 @@ struct FlagRow {
 constexpr FlagRow kFlags[] = {{"add_bos_token", &GgufVocabulary::add_bos},
                               {"add_eos_token", &GgufVocabulary::add_eos},
                               {"add_space_prefix", &GgufVocabulary::add_space_prefix}};
+
+// An id of the vocabulary; nothing where the file has no such key.
+StatusOr<std::optional<int32_t>> IdOf(const GgufMetadata& metadata, const char* name,
+                                      size_t tokens) {
+  if (!metadata.Has(Key(name))) return std::optional<int32_t>();
+  ASSIGN_OR_RETURN(const int64_t id, metadata.Integer(Key(name)));
+  // Some files say 2^32 - 1 for "there is none".
+  if (id == std::numeric_limits<uint32_t>::max()) return std::optional<int32_t>();
+  if (id < 0 || id >= static_cast<int64_t>(tokens))
+    return InvalidArgument("{} is {}, but there are {} tokens", Key(name), id, tokens);
+  return std::optional<int32_t>(static_cast<int32_t>(id));
+}
+
+// What ends an answer, the file's eos first.
+StatusOr<std::vector<int32_t>> EndsOf(const GgufMetadata& metadata,
+                                      const GgufVocabulary& vocabulary) {
+  std::vector<int32_t> ends;
+  const auto add = [&](int32_t id) {
+    if (std::find(ends.begin(), ends.end(), id) == ends.end()) ends.push_back(id);
+  };
+  if (vocabulary.eos_id.has_value()) add(*vocabulary.eos_id);
+  for (const char* key : kEndKeys) {
+    ASSIGN_OR_RETURN(const std::optional<int32_t> id,
+                     IdOf(metadata, key, vocabulary.tokens.size()));
+    if (id.has_value()) add(*id);
+  }
+  for (const int32_t id : EndTokensByName(vocabulary.tokens)) add(id);
+  return ends;
+}
 
 StatusOr<GgufVocabulary> ReadVocabulary(const GgufMetadata& metadata) {
   GgufVocabulary vocabulary;
@@ -75,14 +108,7 @@ StatusOr<GgufVocabulary> ReadVocabulary(const GgufMetadata& metadata) {
     vocabulary.scores.assign(scores.begin(), scores.end());
   }
   for (const IdRow& row : kIds) {
-    if (!metadata.Has(Key(row.gguf))) continue;
-    ASSIGN_OR_RETURN(const int64_t id, metadata.Integer(Key(row.gguf)));
-    // Some files say 2^32 - 1 for "there is none".
-    if (id == std::numeric_limits<uint32_t>::max()) continue;
-    if (id < 0 || id >= std::ssize(vocabulary.tokens))
-      return InvalidArgument("{} is {}, but there are {} tokens", Key(row.gguf), id,
-                             vocabulary.tokens.size());
-    vocabulary.*row.id = static_cast<int32_t>(id);
+    ASSIGN_OR_RETURN(vocabulary.*row.id, IdOf(metadata, row.gguf, vocabulary.tokens.size()));
   }
   for (const FlagRow& row : kFlags) {
     if (!metadata.Has(Key(row.gguf))) continue;
@@ -120,6 +146,20 @@ GgufWriter::Keys KeysOf(const GgufVocabulary& vocabulary) {
   for (const FlagRow& row : kFlags)
     if (const auto flag = vocabulary.*row.flag) keys.push_back({Key(row.gguf), GgufBool(*flag)});
   return keys;
+}
+
+// The ends of an answer that llama.cpp does not find by eos_token_id and by their names; it has
+// places for two.
+void AddEndKeys(const std::vector<int32_t>& ends, const GgufVocabulary& vocabulary,
+                GgufWriter::Keys& keys) {
+  const std::vector<int32_t> known = EndTokensByName(vocabulary.tokens);
+  size_t next = 0;
+  for (const int32_t id : ends) {
+    const bool is_known =
+        id == vocabulary.eos_id || std::find(known.begin(), known.end(), id) != known.end();
+    if (is_known || next == std::size(kEndKeys)) continue;
+    keys.push_back({Key(kEndKeys[next++]), GgufUint32(static_cast<uint32_t>(id))});
+  }
 }
 
 // Names as the gguf package writes them: other characters are underscores there.
@@ -189,7 +229,11 @@ StatusOr<std::vector<SmallFile>> TextFromGguf(const GgufMetadata& metadata, int6
       if (const auto id = vocabulary.*row.id)
         contents.*row.token = {vocabulary.tokens[static_cast<size_t>(*id)], *id};
     files.push_back({"tokenizer_config.json", Dump(TokenizerConfigJson(contents))});
-    files.push_back({"generation_config.json", Dump(GenerationConfigJson(contents))});
+    nlohmann::ordered_json generation = GenerationConfigJson(contents);
+    ASSIGN_OR_RETURN(const std::vector<int32_t> ends, EndsOf(metadata, vocabulary));
+    if (ends.size() == 1) generation["eos_token_id"] = ends.front();
+    if (ends.size() > 1) generation["eos_token_id"] = ends;
+    files.push_back({"generation_config.json", Dump(generation)});
     files.push_back({"tokenizer.json", std::move(contents.tokenizer_json)});
   }
   RETURN_IF_ERROR(AddTemplates(metadata, files));
@@ -213,6 +257,8 @@ StatusOr<GgufWriter::Keys> GgufTextKeys(const std::vector<SmallFile>& files,
     ASSIGN_OR_RETURN(const GgufVocabulary vocabulary,
                      GgufFromTokenizerJson(*tokenizer_json, special));
     keys = KeysOf(vocabulary);
+    AddEndKeys(EndTokens(config, files, tokenizer, std::ssize(vocabulary.tokens), nullptr, {}),
+               vocabulary, keys);
   }
   RETURN_IF_ERROR(AddTemplateKeys(files, keys));
   return keys;

@@ -228,18 +228,22 @@ Status CheckVocabulary(const std::vector<SmallFile>& files, int64_t embedding_ro
   if (json == nullptr) return OkStatus();
   const StatusOr<Tokenizer> tokenizer = Tokenizer::Load(*json);
   if (!tokenizer.ok()) return Annotate(tokenizer.status(), "tokenizer.json");
-  if (tokenizer->vocab_size() <= embedding_rows) return OkStatus();
-  const std::set<int64_t> added = AddedIds(*json);
+  return CheckVocabulary(*tokenizer, embedding_rows);
+}
+
+Status CheckVocabulary(const Tokenizer& tokenizer, int64_t embedding_rows) {
+  if (tokenizer.vocab_size() <= embedding_rows) return OkStatus();
+  const std::set<int64_t> added = AddedIds(tokenizer.json());
   bool all_added = true;
-  for (int64_t id = embedding_rows; id < tokenizer->vocab_size(); ++id)
+  for (int64_t id = embedding_rows; id < tokenizer.vocab_size(); ++id)
     all_added =
-        all_added && (added.contains(id) || !tokenizer->IdToToken(static_cast<int32_t>(id)).ok());
+        all_added && (added.contains(id) || !tokenizer.IdToToken(static_cast<int32_t>(id)).ok());
   if (!all_added)
     return InvalidArgument(
         "the tokenizer has {} ids, but the embedding has {} rows: they are not of one model",
-        tokenizer->vocab_size(), embedding_rows);
+        tokenizer.vocab_size(), embedding_rows);
   std::fprintf(stderr, "note: %lld added tokens of the tokenizer have no row in the embedding\n",
-               static_cast<long long>(tokenizer->vocab_size() - embedding_rows));
+               static_cast<long long>(tokenizer.vocab_size() - embedding_rows));
   return OkStatus();
 }
 

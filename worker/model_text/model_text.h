@@ -10,6 +10,7 @@
 #include "worker/checkpoint/model_source.h"
 #include "worker/text/chat_template.h"
 #include "worker/text/special_tokens.h"
+#include "worker/text/tokenizer.h"
 
 namespace trainyard::worker {
 
@@ -44,5 +45,7 @@ StatusOr<std::string> ChatTemplateOf(const std::vector<SmallFile>& files, bool w
 // InvalidArgument naming both numbers; ids past the rows that are all added tokens (Gemma 3 has one
 // for images) are only told on stderr.
 Status CheckVocabulary(const std::vector<SmallFile>& files, int64_t embedding_rows);
+// The same of a tokenizer that is loaded already.
+Status CheckVocabulary(const Tokenizer& tokenizer, int64_t embedding_rows);
 
 }  // namespace trainyard::worker

@@ -108,6 +108,12 @@ std::optional<int32_t> Tokenizer::TokenToId(std::string_view token) const {
   return static_cast<int32_t>(id);
 }
 
+std::string Tokenizer::SpecialText(int32_t id) const {
+  const StatusOr<std::string> without = Decode({&id, 1}, /*skip_special_tokens=*/true);
+  if (!without.ok() || !without->empty()) return {};
+  return Decode({&id, 1}).value_or("");
+}
+
 StatusOr<std::string> Tokenizer::IdToToken(int32_t id) const {
   RETURN_IF_ERROR(CheckId(id));
   OwnedArray<TyBytes> token;

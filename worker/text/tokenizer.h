@@ -90,6 +90,10 @@ class Tokenizer {
   // The stream may outlive the tokenizer.
   DecodeStream StartDecoding(bool skip_special_tokens = false) const;
 
+  // What decoding spells out for a special token and leaves out with skip_special_tokens; empty for
+  // any other id.
+  std::string SpecialText(int32_t id) const;
+
   std::optional<int32_t> TokenToId(std::string_view token) const;
   // The token as the vocabulary spells it ("Ġthe"). InvalidArgument: no such id.
   StatusOr<std::string> IdToToken(int32_t id) const;

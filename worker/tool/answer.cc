@@ -7,6 +7,7 @@ namespace trainyard::worker {
 
 Answer::Answer(const OpenedModel& model, const std::vector<std::string>& stop, Show show)
     : end_ids_(model.end_ids),
+      tokenizer_(model.tokenizer),
       stream_(model.tokenizer.StartDecoding(/*skip_special_tokens=*/true)),
       stops_(stop),
       show_(std::move(show)) {}
@@ -21,6 +22,8 @@ StatusOr<bool> Answer::Take(int32_t id) {
   ++tokens_;
   ASSIGN_OR_RETURN(const std::string text, stream_.Step(id));
   Add(stops_.Feed(text));
+  // A special token is not shown, but a stop text may name it.
+  if (!stops_.empty()) Add(stops_.FeedHidden(tokenizer_.SpecialText(id)));
   return !stops_.stopped();
 }
 

@@ -33,6 +33,7 @@ class Answer {
   void Add(const std::string& text);
 
   const std::vector<int32_t>& end_ids_;
+  const Tokenizer& tokenizer_;
   DecodeStream stream_;
   StopStrings stops_;
   const Show show_;

@@ -42,7 +42,7 @@ class Talk {
 
   Status Reply() {
     ASSIGN_OR_RETURN(const std::vector<int32_t> prompt,
-                     TokensOfChat(model_, messages_, options_.sampling.now));
+                     TokensOfChat(model_, {.messages = messages_}, options_.sampling.now));
     Answer answer(model_, options_.sampling.stop, Print);
     RETURN_IF_ERROR(Continue(model_, prompt, options_.sampling, answer, &read_));
     Print("\n");

@@ -97,8 +97,8 @@ void CheckEndOfTurn(const ModelParts& parts, const std::string& rendered,
   if (stops) return;
   findings.push_back(
       {Severity::kProblem,
-       "the template ends the assistant's turn with nothing that ends an answer: the model will "
-       "go on and speak for the user",
+       "the template ends the assistant's turn with nothing that ends an answer in these files: "
+       "programs that go by them alone go on and speak for the user",
        "add the turn's last token to eos_token_id in generation_config.json"});
 }
 

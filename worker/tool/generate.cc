@@ -4,61 +4,16 @@
 #include <string>
 #include <utility>
 
-#include "common/files.h"
 #include "worker/tool/answer.h"
 #include "worker/tool/open_model.h"
 #include "worker/tool/prompt.h"
+#include "worker/tool/prompts_file.h"
 #include "worker/tool/tools.h"
 
 namespace trainyard::worker {
 namespace {
 
 using nlohmann::ordered_json;
-
-constexpr int64_t kPromptFileMax = int64_t{64} << 20;
-constexpr size_t kPromptsMax = 100'000;
-
-// The lines of a file: texts, or of a .jsonl file objects with "prompt" or "messages".
-struct PromptLine {
-  std::string place;  // FILE:LINE
-  std::string text;
-  ordered_json messages;  // null: it is a text
-};
-StatusOr<std::vector<PromptLine>> ReadPrompts(const std::filesystem::path& path) {
-  ASSIGN_OR_RETURN(const std::string all, ReadFile(path, kPromptFileMax));
-  std::vector<PromptLine> prompts;
-  int64_t number = 0;
-  for (size_t begin = 0; begin < all.size();) {
-    const size_t end = std::min(all.find('\n', begin), all.size());
-    std::string line = all.substr(begin, end - begin);
-    begin = end + 1;
-    ++number;
-    if (line.ends_with('\r')) line.pop_back();
-    if (line.empty()) continue;
-    const std::string place = fmt::format("{}:{}", path.string(), number);
-    if (prompts.size() == kPromptsMax) {
-      return InvalidArgument("{} has more than {} prompts", path.string(), kPromptsMax);
-    }
-    if (path.extension() != ".jsonl") {
-      prompts.push_back({.place = place, .text = line, .messages = {}});
-      continue;
-    }
-    const auto json = ordered_json::parse(line, nullptr, /*allow_exceptions=*/false);
-    const bool has_text = json.is_object() && json.contains("prompt") && json["prompt"].is_string();
-    const bool has_messages =
-        json.is_object() && json.contains("messages") && json["messages"].is_array();
-    if (!has_text && !has_messages) {
-      return InvalidArgument(
-          "{}: each line must be an object with the text \"prompt\" or the list \"messages\"",
-          place);
-    }
-    prompts.push_back({.place = place,
-                       .text = has_text ? json["prompt"].get<std::string>() : "",
-                       .messages = has_text ? ordered_json() : json["messages"]});
-  }
-  if (prompts.empty()) return InvalidArgument("{} has no prompts", path.string());
-  return prompts;
-}
 
 // The answers to a file's prompts, which are continued together: one JSON line for each, in the
 // prompts' order, as soon as it and those before it have ended.
@@ -91,11 +46,7 @@ class FileAnswers {
   void End(size_t prompt, const std::string& completion, int64_t tokens) {
     const PromptLine& from = lines_[prompt];
     ordered_json line;
-    if (from.messages.is_null()) {
-      line["prompt"] = from.text;
-    } else {
-      line["messages"] = from.messages;
-    }
+    line[from.key] = from.is_text() ? ordered_json(from.text) : from.chat.messages;
     line["completion"] = completion;
     line["tokens"] = tokens;
     done_[prompt] = line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
@@ -113,15 +64,29 @@ class FileAnswers {
   size_t shown_ = 0;                              // all before it are
 };
 
+// A template's special tokens cannot be told from those that a message spells out.
+Status CheckParsesSpecial(const GenerateOptions& options) {
+  if (options.parse_special) return OkStatus();
+  return InvalidArgument(
+      "--no-parse-special is for texts: a conversation is read with its template's special tokens");
+}
+
+StatusOr<std::vector<int32_t>> TokensOf(const OpenedModel& model, const PromptLine& line,
+                                        const GenerateOptions& options) {
+  if (line.is_text()) return TokensOfText(model, line.text, options.parse_special);
+  RETURN_IF_ERROR(CheckParsesSpecial(options));
+  return TokensOfChat(model, line.chat, options.sampling.now);
+}
+
 Status GenerateFile(const OpenedModel& model, const GenerateOptions& options) {
-  ASSIGN_OR_RETURN(const std::vector<PromptLine> lines, ReadPrompts(options.prompts));
+  ASSIGN_OR_RETURN(const PromptsFile file, ReadPrompts(options.prompts));
+  for (const std::string& note : file.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
+  const std::vector<PromptLine>& lines = file.lines;
   std::vector<std::vector<int32_t>> prompts;
   for (const PromptLine& line : lines) {
-    StatusOr<std::vector<int32_t>> ids =
-        line.messages.is_null() ? TokensOfText(model, line.text)
-                                : TokensOfChat(model, line.messages, options.sampling.now);
+    const StatusOr<std::vector<int32_t>> ids = TokensOf(model, line, options);
     if (!ids.ok()) return Annotate(ids.status(), line.place);
-    prompts.push_back(*std::move(ids));
+    prompts.push_back(*ids);
   }
   FileAnswers answers(model, options.sampling.stop, lines);
   Status taken = OkStatus();
@@ -138,11 +103,12 @@ Status GenerateFile(const OpenedModel& model, const GenerateOptions& options) {
 }
 
 StatusOr<std::vector<int32_t>> PromptOf(const OpenedModel& model, const GenerateOptions& options) {
-  if (!options.chat.has_value()) return TokensOfText(model, options.prompt);
+  if (!options.chat.has_value()) return TokensOfText(model, options.prompt, options.parse_special);
+  RETURN_IF_ERROR(CheckParsesSpecial(options));
   ASSIGN_OR_RETURN(ordered_json messages, Conversation(options.system));
   ASSIGN_OR_RETURN(ordered_json message, Message("user", *options.chat));
   messages.push_back(std::move(message));
-  return TokensOfChat(model, messages, options.sampling.now);
+  return TokensOfChat(model, {.messages = std::move(messages)}, options.sampling.now);
 }
 
 }  // namespace

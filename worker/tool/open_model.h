@@ -20,8 +20,9 @@ struct OpenedModel {
   std::unique_ptr<Engine> engine;
   Tokenizer tokenizer;
   std::optional<ChatTemplate> chat_template;
-  std::string template_variables;  // ChatInput::variables: bos_token and the like
-  std::vector<int32_t> end_ids;    // any of them ends an answer
+  std::optional<ChatTemplate> tool_template;  // for conversations with tools, where it is another
+  std::string template_variables;             // ChatInput::variables: bos_token and the like
+  std::vector<int32_t> end_ids;               // any of them ends an answer
 };
 
 // `ref`: a Hugging Face folder or a .gguf file. Errors of ModelSource, of the

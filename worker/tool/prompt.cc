@@ -9,9 +9,11 @@ namespace trainyard::worker {
 
 using nlohmann::ordered_json;
 
-StatusOr<std::vector<int32_t>> TokensOfText(const OpenedModel& model, const std::string& text) {
+StatusOr<std::vector<int32_t>> TokensOfText(const OpenedModel& model, const std::string& text,
+                                            bool parse_special) {
   ASSIGN_OR_RETURN(std::vector<int32_t> ids,
-                   model.tokenizer.Encode(text, {.add_special_tokens = true}));
+                   model.tokenizer.Encode(
+                       text, {.add_special_tokens = true, .parse_special_tokens = parse_special}));
   const int32_t bos = model.engine->config().bos_id;
   if (ids.empty() && bos >= 0) ids.push_back(bos);
   return ids;
@@ -32,19 +34,29 @@ StatusOr<ordered_json> Conversation(const std::string& system) {
   return messages;
 }
 
-StatusOr<std::vector<int32_t>> TokensOfChat(const OpenedModel& model, const ordered_json& messages,
+StatusOr<std::vector<int32_t>> TokensOfChat(const OpenedModel& model, const ChatPrompt& chat,
                                             absl::Time now) {
   if (!model.chat_template.has_value()) {
     return FailedPrecondition(
         "this model has no chat template; give --prompt instead of --chat, or a model that was "
         "trained on conversations");
   }
-  const std::string text = messages.dump();
-  ASSIGN_OR_RETURN(const std::string rendered,
-                   model.chat_template->Render({.messages = text,
-                                                .variables = model.template_variables,
-                                                .add_generation_prompt = true,
-                                                .now = now}));
+  const std::string messages = chat.messages.dump();
+  const std::string tools = chat.tools.is_null() ? "" : chat.tools.dump();
+  std::string variables = model.template_variables;
+  if (!chat.variables.is_null()) {
+    auto all = ordered_json::parse(variables, nullptr, /*allow_exceptions=*/false);
+    all.update(chat.variables);
+    variables = all.dump();
+  }
+  const ChatTemplate& written = !tools.empty() && model.tool_template.has_value()
+                                    ? *model.tool_template
+                                    : *model.chat_template;
+  ASSIGN_OR_RETURN(const std::string rendered, written.Render({.messages = messages,
+                                                               .tools = tools,
+                                                               .variables = variables,
+                                                               .add_generation_prompt = true,
+                                                               .now = now}));
   return model.tokenizer.Encode(rendered, {.parse_special_tokens = true});
 }
 

@@ -13,7 +13,6 @@ namespace trainyard::worker {
 namespace {
 
 constexpr int64_t kFileBytesMax = int64_t{256} << 20;
-constexpr int64_t kWindowMax = 2048;
 
 // What is asked of a line: windows [first, end) of all, and what they make.
 struct Line {
@@ -26,7 +25,7 @@ StatusOr<std::string> TextAt(const nlohmann::json& object, const char* key) {
   return InvalidArgument("wants the texts \"context\" and \"continuation\", or \"text\"");
 }
 
-Status AddLine(std::string_view text, const Tokenizer& tokenizer, int32_t prefix,
+Status AddLine(std::string_view text, const Tokenizer& tokenizer, const ScoringRules& rules,
                int64_t max_length, std::vector<ScoredText>& windows, Line& line) {
   const auto object = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!object.is_object()) return InvalidArgument("is no JSON object");
@@ -34,13 +33,13 @@ Status AddLine(std::string_view text, const Tokenizer& tokenizer, int32_t prefix
   if (object.contains("text")) {
     ASSIGN_OR_RETURN(line.rolling_text, TextAt(object, "text"));
     ASSIGN_OR_RETURN(const std::vector<int32_t> tokens,
-                     tokenizer.Encode(line.rolling_text, {.parse_special_tokens = true}));
-    for (ScoredText& window : RollingWindows(tokens, prefix, max_length))
+                     EncodeScored(tokenizer, line.rolling_text, rules));
+    for (ScoredText& window : RollingWindows(tokens, rules.prefix_token, max_length))
       windows.push_back(std::move(window));
   } else {
     ASSIGN_OR_RETURN(const std::string context, TextAt(object, "context"));
     ASSIGN_OR_RETURN(const std::string continuation, TextAt(object, "continuation"));
-    ASSIGN_OR_RETURN(ScoredText pair, EncodePair(tokenizer, context, continuation, prefix));
+    ASSIGN_OR_RETURN(ScoredText pair, EncodePair(tokenizer, context, continuation, rules));
     windows.push_back(std::move(pair));
   }
   line.end = windows.size();
@@ -69,12 +68,10 @@ nlohmann::ordered_json Answer(const Line& line, const std::vector<LogLikelihood>
 Status ScoreTool(const ScoreToolOptions& options) {
   ASSIGN_OR_RETURN(const OpenedModel model, OpenModel(options.model, options.open));
   const ModelConfig& config = model.engine->config();
-  const int32_t prefix = config.bos_id >= 0 ? config.bos_id : config.eos_id;
-  if (prefix < 0)
-    return InvalidArgument("{}: its config names neither bos_token_id nor eos_token_id",
-                           options.model.string());
-  const int64_t max_length =
-      options.max_length > 0 ? options.max_length : std::min(config.max_length(), kWindowMax);
+  StatusOr<ScoringRules> rules =
+      ScoringRulesOf(model.tokenizer, model.template_variables, options.bos_twice);
+  if (!rules.ok()) return Annotate(rules.status(), options.model.string());
+  const int64_t max_length = options.max_length > 0 ? options.max_length : config.max_length();
   if (max_length > config.max_length())
     return InvalidArgument("--max-length is {}, the model has positions for {} tokens", max_length,
                            config.max_length());
@@ -87,7 +84,7 @@ Status ScoreTool(const ScoreToolOptions& options) {
     begin = end + 1;
     if (line.empty()) continue;
     const Status added =
-        AddLine(line, model.tokenizer, prefix, max_length, windows, lines.emplace_back());
+        AddLine(line, model.tokenizer, *rules, max_length, windows, lines.emplace_back());
     if (!added.ok()) return Annotate(added, fmt::format("{}:{}", options.texts.string(), number));
   }
   ASSIGN_OR_RETURN(const std::vector<LogLikelihood> scores,

@@ -22,16 +22,19 @@ bool MayBeginAt(std::string_view text, size_t begin, std::string_view string) {
 StopStrings::StopStrings(std::vector<std::string> strings)
     : strings_(WithoutEmpty(std::move(strings))) {}
 
-std::string StopStrings::Feed(std::string_view text) {
+std::string StopStrings::Feed(std::string_view text) { return Take(text, /*shown=*/true); }
+
+std::string StopStrings::FeedHidden(std::string_view text) { return Take(text, /*shown=*/false); }
+
+std::string StopStrings::Take(std::string_view text, bool shown) {
   if (stopped_) return {};
   held_ += text;
+  shown_.resize(held_.size(), shown);
   size_t end = std::string::npos;
   for (const std::string& string : strings_) end = std::min(end, held_.find(string));
   if (end != std::string::npos) {
     stopped_ = true;
-    std::string shown = held_.substr(0, end);
-    held_.clear();
-    return shown;
+    return Release(end);
   }
   size_t safe = 0;
   while (safe < held_.size() &&
@@ -39,11 +42,18 @@ std::string StopStrings::Feed(std::string_view text) {
                       [&](const std::string& string) { return MayBeginAt(held_, safe, string); })) {
     ++safe;
   }
-  std::string shown = held_.substr(0, safe);
-  held_.erase(0, safe);
-  return shown;
+  return Release(safe);
 }
 
-std::string StopStrings::Finish() { return std::exchange(held_, {}); }
+std::string StopStrings::Release(size_t bytes) {
+  std::string released;
+  for (size_t i = 0; i < bytes; ++i)
+    if (shown_[i]) released += held_[i];
+  held_.erase(0, bytes);
+  shown_.erase(shown_.begin(), shown_.begin() + static_cast<ptrdiff_t>(bytes));
+  return released;
+}
+
+std::string StopStrings::Finish() { return stopped_ ? std::string() : Release(held_.size()); }
 
 }  // namespace trainyard::worker

@@ -96,9 +96,10 @@ Status TrainTokenizerTool(const TokenizerTrainOptions& options) {
   return OkStatus();
 }
 
-Status EncodeTool(const std::filesystem::path& path, const std::string& text) {
+Status EncodeTool(const std::filesystem::path& path, const std::string& text, bool parse_special) {
   ASSIGN_OR_RETURN(const Tokenizer tokenizer, OpenTokenizer(path));
-  ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer.Encode(text));
+  ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
+                   tokenizer.Encode(text, {.parse_special_tokens = parse_special}));
   std::printf("%s\n", fmt::format("{}", fmt::join(ids, " ")).c_str());
   return OkStatus();
 }

@@ -39,13 +39,14 @@ struct GenerateOptions {
   std::string prompt;
   std::optional<std::string> chat;  // instead: a user's message, put into the model's chat template
   std::string system;               // the message before it; empty: the template's own
-  std::filesystem::path prompts;    // instead: a file of prompts, one a line
+  std::filesystem::path prompts;    // instead: a file of prompts (prompts_file.h)
+  bool parse_special = true;        // special tokens spelled out in a text become their ids
   OpenOptions open;
   SamplingWords sampling;
 };
 // Writes the prompt and what the model makes of it, as it comes; of --chat only the answer. Of a
 // file one JSON object a line, in its order, each as soon as it has ended: {"prompt" or "messages",
-// "completion", "tokens"}.
+// "completion", "tokens"}. Ends at any of EndTokens (worker/model_text/end_tokens.h).
 Status Generate(const GenerateOptions& options);
 
 struct ChatOptions {
@@ -64,7 +65,8 @@ StatusOr<int> ExamineModel(const std::filesystem::path& ref);
 struct ScoreToolOptions {
   std::filesystem::path model;  // a Hugging Face folder or a .gguf file
   std::filesystem::path texts;  // .jsonl
-  int64_t max_length = 0;       // tokens read at once; 0: the model's places, at most 2048
+  int64_t max_length = 0;       // tokens read at once; 0: the model's places
+  bool bos_twice = true;        // ScoringRules (worker/data/scoring.h)
   OpenOptions open;
 };
 // For each line {"context", "continuation"} one JSON line {"loglikelihood", "tokens", "is_greedy"};
@@ -84,8 +86,10 @@ struct TokenizerTrainOptions {
 // With the special tokens that jobs need (SpecialTokensFor). A file that stands there is replaced.
 Status TrainTokenizerTool(const TokenizerTrainOptions& options);
 // `tokenizer`: a tokenizer.json, or a folder or .gguf file that has one.
-// The ids of `text`, separated by spaces.
-Status EncodeTool(const std::filesystem::path& tokenizer, const std::string& text);
+// The ids of `text`, separated by spaces. `parse_special`: a special token spelled out in it
+// becomes its id.
+Status EncodeTool(const std::filesystem::path& tokenizer, const std::string& text,
+                  bool parse_special);
 Status DecodeTool(const std::filesystem::path& tokenizer, const std::vector<int32_t>& ids);
 
 // Reads the files as training would and says what is in them; the first error names file and place.

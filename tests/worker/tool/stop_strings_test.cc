@@ -36,6 +36,21 @@ TEST(StopStrings, ShowTheSameHoweverTheTextIsCut) {
   }
 }
 
+TEST(StopStrings, FindHiddenTextAndShowNoneOfIt) {
+  StopStrings stops({"<end>", "b<x>c"});
+  EXPECT_EQ(stops.FeedHidden("<x>"), "");
+  EXPECT_EQ(stops.Feed("ab"), "a");
+  EXPECT_EQ(stops.FeedHidden("<x>"), "");
+  EXPECT_EQ(stops.Feed("d"), "bd");  // what was held comes without the hidden part
+  EXPECT_EQ(stops.FeedHidden("<end>"), "");
+  EXPECT_TRUE(stops.stopped());
+  StopStrings across({"b<x>c"});
+  EXPECT_EQ(across.Feed("ab"), "a");
+  EXPECT_EQ(across.FeedHidden("<x>"), "");
+  EXPECT_EQ(across.Feed("cd"), "");
+  EXPECT_TRUE(across.stopped());
+}
+
 TEST(StopStrings, WithoutAnyLetEverythingPass) {
   StopStrings stops({""});
   EXPECT_EQ(stops.Feed("all of it"), "all of it");
