@@ -366,10 +366,15 @@ std::vector<Field> TopFields() {
            Value<&EvaluationSpec::max_length>(
                {.name = "max_length",
                 .doc = "kind evaluate: tokens read at once, as lm-evaluation-harness's max_length; "
-                       "0: the model's places, at most 2048",
+                       "0: the model's places",
                 .cost = "shorter is faster, and finds texts less likely",
                 .min = 0,
-                .max = 1 << 20})}),
+                .max = 1 << 20}),
+           Value<&EvaluationSpec::bos_twice>(
+               {.name = "bos_twice",
+                .doc = "kind evaluate: a tokenizer that adds BOS has it behind the prefix token, "
+                       "as lm-evaluation-harness 0.4.13 keeps it; false: the text's own tokens "
+                       "alone, as with its add_bos_token=False"})}),
       Group<&JobSpec::limits>(
           {.name = "limits", .doc = "when to give up"},
           {Value<&LimitSpec::max_attempts>(

@@ -101,8 +101,9 @@ struct CheckpointSpec {
 struct EvaluationSpec {
   int64_t eval_steps = 100;  // 0: only after the last step
   int64_t max_rows = 256;    // rows of the validation data used each time; 0: all
-  int64_t max_length =
-      0;  // kind evaluate: tokens read at once; 0: the model's places, at most 2048
+  // Kind evaluate:
+  int64_t max_length = 0;  // tokens read at once; 0: the model's places
+  bool bos_twice = true;   // the BOS that a tokenizer adds is kept behind the prefix token
 };
 
 struct LimitSpec {

@@ -1,7 +1,9 @@
 #include "worker/data/scoring.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <numeric>
+#include <utility>
 
 #include "common/require.h"
 
@@ -40,26 +42,52 @@ size_t WithoutTrailingSpace(std::string_view text) {
 
 }  // namespace
 
+StatusOr<ScoringRules> ScoringRulesOf(const Tokenizer& tokenizer, std::string_view token_names,
+                                      bool bos_twice) {
+  const auto names = nlohmann::json::parse(token_names, nullptr, /*allow_exceptions=*/false);
+  for (const char* name : {"bos_token", "eos_token"}) {
+    if (!names.is_object() || !names.contains(name) || !names[name].is_string()) continue;
+    const auto id = tokenizer.TokenToId(names[name].get<std::string>());
+    if (!id.has_value()) continue;
+    ASSIGN_OR_RETURN(std::string text, tokenizer.Decode({&*id, 1}));
+    return ScoringRules{
+        .prefix_token = *id, .bos_twice = bos_twice, .prefix_text = std::move(text)};
+  }
+  return InvalidArgument(
+      "the tokenizer has neither bos_token nor eos_token: name one of them in "
+      "tokenizer_config.json, it must stand before the first token");
+}
+
+StatusOr<std::vector<int32_t>> EncodeScored(const Tokenizer& tokenizer, std::string_view text,
+                                            const ScoringRules& rules) {
+  const bool adds = rules.bos_twice && !text.starts_with(rules.prefix_text);
+  return tokenizer.Encode(text, {.add_special_tokens = adds, .parse_special_tokens = true});
+}
+
 StatusOr<ScoredText> EncodePair(const Tokenizer& tokenizer, std::string_view context,
-                                std::string_view continuation, int32_t prefix_token) {
+                                std::string_view continuation, const ScoringRules& rules) {
   ScoredText text;
-  if (context.empty()) {
-    text.context = {prefix_token};
-    ASSIGN_OR_RETURN(text.continuation, tokenizer.Encode(continuation, kPlain));
-  } else {
+  std::vector<int32_t> ids;
+  if (!context.empty()) {
     const std::string whole = std::string(context) + std::string(continuation);
-    ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer.Encode(whole, kPlain));
-    ASSIGN_OR_RETURN(text.context,
-                     tokenizer.Encode(context.substr(0, WithoutTrailingSpace(context)), kPlain));
-    // The context is read as it is encoded alone.
-    if (text.context.size() < ids.size())
-      text.continuation.assign(ids.begin() + static_cast<int64_t>(text.context.size()), ids.end());
+    ASSIGN_OR_RETURN(ids, EncodeScored(tokenizer, whole, rules));
+    ASSIGN_OR_RETURN(
+        text.context,
+        EncodeScored(tokenizer, context.substr(0, WithoutTrailingSpace(context)), rules));
+  } else {
+    ASSIGN_OR_RETURN(ids, tokenizer.Encode(continuation, kPlain));
+  }
+  // The context is read as it is encoded alone.
+  if (text.context.size() < ids.size())
+    text.continuation.assign(ids.begin() + static_cast<int64_t>(text.context.size()), ids.end());
+  if (text.context.empty()) {
+    text.context = {rules.prefix_token};
+    if (!text.continuation.empty() && text.continuation.front() == rules.prefix_token)
+      text.continuation.erase(text.continuation.begin());
   }
   if (text.continuation.empty())
     return InvalidArgument(
         "there is no token to score: the continuation is empty, or joined to its context");
-  if (text.context.empty())
-    return InvalidArgument("the context is white space only: give a text, or none");
   return text;
 }
 

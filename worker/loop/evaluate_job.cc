@@ -18,6 +18,7 @@
 #include "worker/loop/peer_collective.h"
 #include "worker/loop/precision.h"
 #include "worker/loop/starting_model.h"
+#include "worker/text/chat_template.h"
 
 namespace trainyard::worker {
 namespace {
@@ -28,7 +29,7 @@ using link::StopMode;
 constexpr int64_t kStep = 1;  // of the result; an evaluation is one step
 constexpr int64_t kDocumentBytesMax = int64_t{256} << 20;
 constexpr size_t kDocumentsMax = 1'000'000;
-constexpr int64_t kWindowMax = 2048;  // unless the job says otherwise
+constexpr int64_t kRowTokens = 2048;  // train.micro_batch_size rows of so many go together
 // Tokens of windows that wait to be scored; bounds what is held beside one document.
 constexpr int64_t kPendingTokensMax = int64_t{1} << 20;
 
@@ -59,7 +60,7 @@ class Evaluating {
 
   std::optional<Tokenizer> tokenizer_;
   std::unique_ptr<Engine> engine_;
-  int32_t prefix_token_ = 0;
+  ScoringRules rules_;
   int64_t max_length_ = 0;
 
   ModelReport report_;
@@ -70,6 +71,22 @@ class Evaluating {
   int64_t pending_tokens_ = 0;
 };
 
+StatusOr<ScoringRules> RulesOf(const StartingModel& model, const Tokenizer& tokenizer,
+                               bool bos_twice) {
+  const auto text = [&](const char* name) {
+    const auto found = model.tokenizer_files.find(name);
+    return found == model.tokenizer_files.end() ? std::nullopt
+                                                : std::optional<std::string_view>(found->second);
+  };
+  ASSIGN_OR_RETURN(const std::string names,
+                   TemplateVariables({.tokenizer_config = text("tokenizer_config.json"),
+                                      .special_tokens_map = text("special_tokens_map.json"),
+                                      .added_tokens = text("added_tokens.json")}));
+  StatusOr<ScoringRules> rules = ScoringRulesOf(tokenizer, names, bos_twice);
+  if (!rules.ok()) return WithField(Annotate(rules.status(), "model.from"), "model.from");
+  return rules;
+}
+
 Status Evaluating::Open() {
   context_.link->SetPhase(Phase::kLoading);
   ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(model_.tokenizer_json));
@@ -77,25 +94,23 @@ Status Evaluating::Open() {
                                                    /*learns=*/false));
   engine_ = std::move(made.engine);
   const ModelConfig& config = engine_->config();
-  prefix_token_ = config.bos_id >= 0 ? config.bos_id : config.eos_id;
-  if (prefix_token_ < 0)
-    return WithField(InvalidArgument("model.from: config.json names neither bos_token_id nor "
-                                     "eos_token_id: one of them must stand before the first token"),
-                     "model.from");
+  ASSIGN_OR_RETURN(rules_, RulesOf(model_, *tokenizer_, spec_.evaluation.bos_twice));
   max_length_ = spec_.evaluation.max_length;
-  if (max_length_ == 0) max_length_ = std::min(config.max_length(), kWindowMax);
+  if (max_length_ == 0) max_length_ = config.max_length();
   if (max_length_ > config.max_length())
     return WithField(InvalidArgument("evaluation.max_length is {}, but the model has positions for "
                                      "{} tokens",
                                      max_length_, config.max_length()),
                      "evaluation.max_length");
-  ASSIGN_OR_RETURN(const std::string prefix, tokenizer_->IdToToken(prefix_token_));
+  ASSIGN_OR_RETURN(const std::string prefix, tokenizer_->IdToToken(rules_.prefix_token));
   report_.setting = {{"job", context_.job.value},
                      {"model", spec_.model.from},
                      {"model_type", config.model_type},
                      {"parameters", config.parameter_count()},
                      {"tokenizer_sha256", Sha256(model_.tokenizer_json)},
+                     {"semantics", {{"name", kScoringName}, {"version", kScoringVersion}}},
                      {"prefix_token", prefix},
+                     {"bos_twice", rules_.bos_twice},
                      {"max_length", max_length_},
                      {"precision", PrecisionName(made.precision)}};
   for (const BlobRef& file : spec_.model.files)
@@ -107,15 +122,14 @@ Status Evaluating::AddDocument(std::string_view text) {
   SourceScores& source = report_.sources.back();
   if (source.documents.size() == kDocumentsMax)
     return InvalidArgument("there are more than {} documents", kDocumentsMax);
-  ASSIGN_OR_RETURN(const std::vector<int32_t> tokens,
-                   tokenizer_->Encode(text, {.parse_special_tokens = true}));
+  ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, EncodeScored(*tokenizer_, text, rules_));
   // Scores are added as they come; what is counted here is counted by the first rank alone.
   const bool counts = context_.rank == 0;
   source.documents.push_back({.nats = 0,
                               .tokens = counts ? static_cast<int64_t>(tokens.size()) : 0,
                               .words = counts ? WordsOf(text) : 0,
                               .bytes = counts ? static_cast<int64_t>(text.size()) : 0});
-  for (ScoredText& window : RollingWindows(tokens, prefix_token_, max_length_)) {
+  for (ScoredText& window : RollingWindows(tokens, rules_.prefix_token, max_length_)) {
     if (windows_++ % context_.ranks != context_.rank) continue;
     pending_tokens_ += static_cast<int64_t>(window.context.size() + window.continuation.size());
     pending_.push_back(std::move(window));
@@ -133,7 +147,7 @@ Status Evaluating::ScorePending() {
       const std::vector<LogLikelihood> scores,
       Score(*engine_, texts,
             {.max_length = max_length_,
-             .batch_tokens_max = std::max(max_length_, spec_.train.micro_batch_size * max_length_),
+             .batch_tokens_max = spec_.train.micro_batch_size * std::min(max_length_, kRowTokens),
              .beat = [this] { return Beat(); }}));
   for (size_t i = 0; i < scores.size(); ++i)
     report_.sources.back().documents[documents[i]].nats += scores[i].nats;

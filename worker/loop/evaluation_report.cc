@@ -82,9 +82,15 @@ std::string ReportJson(const ModelReport& report) {
 std::string ReportTable(const ModelReport& report) {
   size_t width = 6;
   for (const SourceScores& source : report.sources) width = std::max(width, source.name.size());
-  std::string table = fmt::format("{:<{}}  {:>9}  {:>9}  {:>15}  {:>15}  {:>13}  {:>10}\n",
-                                  "source", width, "documents", "tokens", "word_perplexity",
-                                  "byte_perplexity", "bits_per_byte", "perplexity");
+  std::string table;
+  if (report.setting.contains("semantics")) {
+    const Json& semantics = report.setting["semantics"];
+    table = fmt::format("as {} {} counts\n", semantics["name"].get<std::string>(),
+                        semantics["version"].get<std::string>());
+  }
+  table += fmt::format("{:<{}}  {:>9}  {:>9}  {:>15}  {:>15}  {:>13}  {:>10}\n", "source", width,
+                       "documents", "tokens", "word_perplexity", "byte_perplexity", "bits_per_byte",
+                       "perplexity");
   for (const SourceScores& source : report.sources)
     table += Line(source.name, width, PerplexitiesOf(source.documents));
   if (report.sources.size() > 1) table += Line("all", width, report.all());

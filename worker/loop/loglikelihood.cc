@@ -1,5 +1,6 @@
 #include "worker/loop/loglikelihood.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace trainyard::worker {
@@ -30,15 +31,19 @@ StatusOr<std::vector<LogLikelihood>> Score(Engine& engine, std::span<const Score
   all.reserve(texts.size());
   Batch batch;
   std::vector<size_t> sizes;  // tokens scored of each text in it
+  const auto flush = [&]() -> Status {
+    if (sizes.empty()) return OkStatus();
+    RETURN_IF_ERROR(Flush(engine, batch, sizes, all));
+    return options.beat ? options.beat() : OkStatus();
+  };
   for (const ScoredText& text : texts) {
+    const auto read = static_cast<int64_t>(text.context.size() + text.continuation.size()) - 1;
+    if (batch.tokens() + std::min(read, options.max_length) > options.batch_tokens_max)
+      RETURN_IF_ERROR(flush());
     RETURN_IF_ERROR(AppendScored(text, options.max_length, batch));
     sizes.push_back(text.continuation.size());
-    const bool last = &text == &texts.back();
-    // The next one may be as long as any.
-    if (!last && batch.tokens() + options.max_length <= options.batch_tokens_max) continue;
-    RETURN_IF_ERROR(Flush(engine, batch, sizes, all));
-    if (options.beat) RETURN_IF_ERROR(options.beat());
   }
+  RETURN_IF_ERROR(flush());
   return all;
 }
 

@@ -19,8 +19,9 @@ struct LogLikelihood {
 };
 
 struct ScoreOptions {
-  int64_t max_length = 1024;        // tokens read at once of one text
-  int64_t batch_tokens_max = 4096;  // texts go through the model together up to so many
+  int64_t max_length = 1024;  // tokens read at once of one text
+  // Texts go through the model together up to so many tokens; a longer one goes alone.
+  int64_t batch_tokens_max = 4096;
   // Called after every batch; ends the scoring when it fails. May be empty.
   std::function<Status()> beat = {};
 };

@@ -11,6 +11,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 constexpr int32_t kPrefix = 99;
+const ScoringRules kRules{.prefix_token = kPrefix, .prefix_text = "<none>"};
 using Ids = std::vector<int32_t>;
 
 // The harness's own example (tests/test_utils.py of lm-evaluation-harness): windows as
@@ -79,21 +80,21 @@ class EncodePairTest : public testing::Test {
 
 TEST_F(EncodePairTest, WhiteSpaceAtTheContextsEndIsTheContinuations) {
   ASSERT_EQ(Encode(" the").size(), 1u);
-  ASSERT_OK_AND_ASSIGN(const ScoredText with, EncodePair(tokenizer_, "see ", "the", kPrefix));
-  ASSERT_OK_AND_ASSIGN(const ScoredText without, EncodePair(tokenizer_, "see", " the", kPrefix));
+  ASSERT_OK_AND_ASSIGN(const ScoredText with, EncodePair(tokenizer_, "see ", "the", kRules));
+  ASSERT_OK_AND_ASSIGN(const ScoredText without, EncodePair(tokenizer_, "see", " the", kRules));
   EXPECT_EQ(with.context, Encode("see"));
   EXPECT_EQ(with.continuation, Encode(" the"));
   EXPECT_EQ(without.context, with.context);
   EXPECT_EQ(without.continuation, with.continuation);
   // Python's white space: a no-break space, a line separator.
   ASSERT_OK_AND_ASSIGN(const ScoredText wide,
-                       EncodePair(tokenizer_, "see\u00a0\u2028\t", "x", kPrefix));
+                       EncodePair(tokenizer_, "see\u00a0\u2028\t", "x", kRules));
   EXPECT_EQ(wide.context, Encode("see"));
 }
 
 TEST_F(EncodePairTest, AnEmptyContextIsThePrefixToken) {
-  ASSERT_OK_AND_ASSIGN(const ScoredText text, EncodePair(tokenizer_, "", "x the", 0));
-  EXPECT_THAT(text.context, ElementsAre(0));
+  ASSERT_OK_AND_ASSIGN(const ScoredText text, EncodePair(tokenizer_, "", "x the", kRules));
+  EXPECT_THAT(text.context, ElementsAre(kPrefix));
   EXPECT_EQ(text.continuation, Encode("x the"));
 }
 
@@ -101,13 +102,36 @@ TEST_F(EncodePairTest, ATokenAcrossTheBoundaryGoesToTheOneThatHasItsPlace) {
   // " t" alone is two tokens, " the" one: what follows as many tokens as the context has is scored.
   ASSERT_EQ(Encode("x t").size(), 3u);
   ASSERT_EQ(Encode("x the z").size(), 4u);
-  ASSERT_OK_AND_ASSIGN(const ScoredText text, EncodePair(tokenizer_, "x t", "he z", kPrefix));
+  ASSERT_OK_AND_ASSIGN(const ScoredText text, EncodePair(tokenizer_, "x t", "he z", kRules));
   EXPECT_EQ(text.context, Encode("x t"));
   EXPECT_EQ(text.continuation, Encode("z"));
-  EXPECT_THAT(EncodePair(tokenizer_, "x t", "he", kPrefix),
+  EXPECT_THAT(EncodePair(tokenizer_, "x t", "he", kRules),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("no token to score")));
-  EXPECT_THAT(EncodePair(tokenizer_, " \n", "x", kPrefix),
-              StatusIs(StatusCode::kInvalidArgument, HasSubstr("white space only")));
+  // A context of white space alone is empty once that has moved.
+  ASSERT_OK_AND_ASSIGN(const ScoredText spaces, EncodePair(tokenizer_, " \n", "x", kRules));
+  EXPECT_THAT(spaces.context, ElementsAre(kPrefix));
+  EXPECT_EQ(spaces.continuation, Encode(" \nx"));
+}
+
+TEST_F(EncodePairTest, APrefixTokenThatTheContinuationBeginsWithIsNotScored) {
+  const ScoringRules rules{.prefix_token = 0, .prefix_text = "<|endoftext|>"};
+  ASSERT_OK_AND_ASSIGN(const ScoredText text,
+                       EncodePair(tokenizer_, "", "<|endoftext|>x the", rules));
+  EXPECT_THAT(text.context, ElementsAre(0));
+  EXPECT_EQ(text.continuation, Encode("x the"));
+}
+
+TEST_F(EncodePairTest, ThePrefixIsTheTokenizersBosElseItsEos) {
+  const auto prefix = [&](const char* names) -> StatusOr<int32_t> {
+    ASSIGN_OR_RETURN(const ScoringRules rules, ScoringRulesOf(tokenizer_, names, true));
+    return rules.prefix_token;
+  };
+  const int32_t x = *tokenizer_.TokenToId("x");
+  EXPECT_EQ(*prefix(R"({"bos_token": "x", "eos_token": "<|endoftext|>"})"), x);
+  EXPECT_EQ(*prefix(R"({"bos_token": null, "eos_token": "<|endoftext|>"})"), 0);
+  EXPECT_EQ(*prefix(R"({"bos_token": "<nobody's>", "eos_token": "x"})"), x);
+  EXPECT_THAT(prefix("{}"),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("neither bos_token nor eos_token")));
 }
 
 // Each as len(re.split(r"\s+", text)) in Python.

@@ -61,6 +61,8 @@ TEST_F(EvaluateJob, WritesAReportOfEverySource) {
   EXPECT_EQ(report["setting"]["max_length"], 64);  // the model's places
   EXPECT_EQ(report["setting"]["precision"], "fp32");
   EXPECT_EQ(report["setting"]["prefix_token"], "<|endoftext|>");
+  EXPECT_EQ(report["setting"]["semantics"]["name"], "lm-evaluation-harness");
+  EXPECT_EQ(report["setting"]["semantics"]["version"], "0.4.13");
   ASSERT_EQ(report["sources"].size(), 2u);
   EXPECT_EQ(report["sources"][0]["results"]["bytes"],
             fs::file_size(job_.folder() / "validation.txt"));
@@ -76,7 +78,8 @@ TEST_F(EvaluateJob, WritesAReportOfEverySource) {
   EXPECT_NEAR(job_.Metric("out", "eval_bits_per_byte").at(1), report["results"]["bits_per_byte"],
               1e-9);
   ASSERT_OK_AND_ASSIGN(const fs::path folder, job_.CheckpointOf("out", 1));
-  EXPECT_THAT(*ReadFile(folder / "report.txt"), HasSubstr("\nall "));
+  EXPECT_THAT(*ReadFile(folder / "report.txt"),
+              AllOf(HasSubstr("as lm-evaluation-harness 0.4.13 counts\n"), HasSubstr("\nall ")));
   EXPECT_THAT(output, HasSubstr("succeeded: word perplexity "));
 }
 
