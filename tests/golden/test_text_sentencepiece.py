@@ -16,6 +16,7 @@ import pytest
 sentencepiece = pytest.importorskip("sentencepiece")
 tokenizers = pytest.importorskip("tokenizers")
 
+import packages  # noqa: E402
 from text_lines import mixed_lines  # noqa: E402
 from text_peer import Peer  # noqa: E402
 
@@ -152,41 +153,44 @@ def test_added_tokens_beside_a_tokenizer_model_have_their_ids(peer, tmp_path, tr
     assert theirs.encode("a")[0] not in (0, 300)
 
 
-def write_gguf(path, model, **flags):
-    gguf = pytest.importorskip("gguf")
+def in_ggufs_words(model, **flags) -> dict:
     theirs = sentencepiece.SentencePieceProcessor(model_file=str(model))
     ids = range(theirs.get_piece_size())
-    user = [not (theirs.is_control(i) or theirs.is_unknown(i) or theirs.is_unused(i) or theirs.is_byte(i))
-            and theirs.id_to_piece(i) in sum((kind.get("user_defined_symbols", []) for kind in MODELS.values()), []) for i in ids]
+    symbols = sum((kind.get("user_defined_symbols", []) for kind in MODELS.values()), [])
+    user = [theirs.id_to_piece(i) in symbols for i in ids]
     types = [2 if theirs.is_unknown(i) else 3 if theirs.is_control(i) else 6 if theirs.is_byte(i) else 4 if user[i] else 1 for i in ids]
     # llama.cpp's converter spells the user's pieces as they stand in text.
     tokens = [theirs.id_to_piece(i).replace("\u2581", " ") if user[i] else theirs.id_to_piece(i) for i in ids]
-    vocabulary = {"model": "llama", "pre": "default", "tokens": tokens, "token_types": types,
-                  "scores": [theirs.get_score(i) for i in ids], "bos_id": theirs.bos_id(), "eos_id": theirs.eos_id(),
-                  "unk_id": theirs.unk_id(), **flags}
+    return {"model": "llama", "pre": "default", "tokens": tokens, "token_types": types,
+            "scores": [theirs.get_score(i) for i in ids], "bos_id": theirs.bos_id(), "eos_id": theirs.eos_id(),
+            "unk_id": theirs.unk_id(), **flags}
+
+
+def write_gguf(path, vocabulary):
+    gguf = pytest.importorskip("gguf")
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_tokenizer_model("llama")
     writer.add_tokenizer_pre("default")
-    writer.add_token_list(tokens)
+    writer.add_token_list(vocabulary["tokens"])
     writer.add_token_scores(vocabulary["scores"])
-    writer.add_token_types(types)
+    writer.add_token_types(vocabulary["token_types"])
     writer.add_bos_token_id(vocabulary["bos_id"])
     writer.add_eos_token_id(vocabulary["eos_id"])
     writer.add_unk_token_id(vocabulary["unk_id"])
-    for name, flag in flags.items():
-        getattr(writer, f"add_{name}" if name == "add_space_prefix" else f"add_{name}_token")(flag)
+    if "add_space_prefix" in vocabulary:
+        writer.add_add_space_prefix(vocabulary["add_space_prefix"])
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return vocabulary
 
 
 @pytest.mark.parametrize("name,flags", [("llama", {}), ("llama", {"add_space_prefix": False}), ("gemma", {"add_space_prefix": False}),
                                         ("gemma", {"add_space_prefix": True})])
 def test_a_gguf_vocabulary_of_sentencepiece_encodes_as_llama_cpp_does(peer, tmp_path, trained, lines, name, flags):
     theirs = pytest.importorskip("llama_oracle").llama_cpp()
-    vocabulary = write_gguf(tmp_path / "vocabulary.gguf", trained(name), **flags)
+    vocabulary = in_ggufs_words(trained(name), **flags)
+    write_gguf(tmp_path / "vocabulary.gguf", vocabulary)
     peer.get("gguf", vocabulary=vocabulary, to=str(tmp_path / "tokenizer.json"))
     peer.get("tokenizer", path=str(tmp_path / "tokenizer.json"))
     texts = SPACES + MARKED + lines
@@ -204,6 +208,19 @@ def test_a_space_in_front_goes_to_a_gguf_file_and_comes_back(peer, tmp_path, tra
     peer.get("tokenizer", path=str(tmp_path / "back.json"))
     theirs = sentencepiece.SentencePieceProcessor(model_file=str(trained("llama")))
     assert_same(SPACES + lines, peer.get("encode", texts=SPACES + lines)["ids"], theirs.encode(SPACES + lines))
+
+
+def test_llama2s_own_file_goes_to_a_gguf_file_and_back_and_is_what_llama_cpp_reads(peer, tmp_path, lines):
+    own = packages.llama2() / "tokenizer.json"
+    vocabulary = peer.get("to_gguf", path=str(own), special={"bos": 1, "eos": 2, "unk": 0})
+    write_gguf(tmp_path / "vocabulary.gguf", vocabulary)
+    texts = SPACES + lines
+    wanted = [encoding.ids for encoding in tokenizers.Tokenizer.from_file(str(own)).encode_batch(texts, add_special_tokens=False)]
+    peer.get("gguf", vocabulary=vocabulary, to=str(tmp_path / "back.json"))
+    peer.get("tokenizer", path=str(tmp_path / "back.json"))
+    assert_same(texts, peer.get("encode", texts=texts)["ids"], wanted)
+    theirs = pytest.importorskip("llama_oracle").llama_cpp()
+    assert_same(texts, theirs.tokenize(tmp_path / "vocabulary.gguf", texts), wanted)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
