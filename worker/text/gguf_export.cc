@@ -116,7 +116,8 @@ Status ByteLevel(const Json& tokenizer, GgufVocabulary& vocabulary) {
         "text is split: {}",
         At(tokenizer, "pre_tokenizer").dump());
   const Json& normalizer = At(tokenizer, "normalizer");
-  if (!normalizer.is_null() && !IsText(At(normalizer, "type"), "NFC"))
+  const bool is_none = normalizer.is_null() || At(normalizer, "normalizers") == Json::array();
+  if (!is_none && !IsText(At(normalizer, "type"), "NFC"))
     return Unimplemented("tokenizer.json: a GGUF file cannot say the normalizer {}",
                          normalizer.dump());
   vocabulary.model = "gpt2";

@@ -19,12 +19,32 @@ constexpr std::string_view kTekken =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}|)"
     R"( ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
-enum class Rule { kGpt2, kDigitsThenGpt2, kPattern };
+// As Tekken's, with English endings after words and numbers of up to three digits.
+constexpr std::string_view kGpt4o =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
+    R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+// DeepSeek's cut one after the other.
+constexpr std::string_view kBreaks = R"([\r\n])";
+constexpr std::string_view kChinese = R"([一-龥ࠀ-一가-퟿]+)";
+constexpr std::string_view kDeepSeekLetters =
+    R"(\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕ)"
+    R"(ἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯ)"
+    R"(ꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+)";
+constexpr std::string_view kDeepSeekMarks = R"(\s?[!-/:-~！-／：-～‘-‟　-。]+)";
+constexpr std::string_view kDeepSeek3Words =
+    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|)"
+    R"( ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+// kPatterns: one after the other; kPatternsThenDigits: then each digit by itself.
+enum class Rule { kGpt2, kDigitsThenGpt2, kPatterns, kPatternsThenDigits };
 
 struct PreTokenizer {
   std::string_view name;  // the first of a rule is the one written
   Rule rule = Rule::kGpt2;
-  std::string_view pattern = {};
+  std::array<std::string_view, 5> patterns = {};  // the empty ones are none
   bool whole_words = false;
 };
 
@@ -43,15 +63,26 @@ constexpr std::array kPreTokenizers = {
     PreTokenizer{"command-r", Rule::kDigitsThenGpt2},
     PreTokenizer{"codeshell", Rule::kDigitsThenGpt2},
     PreTokenizer{"exaone", Rule::kDigitsThenGpt2},
-    PreTokenizer{"llama-bpe", Rule::kPattern, kLlama3, true},
-    PreTokenizer{"llama3", Rule::kPattern, kLlama3, true},
-    PreTokenizer{"llama-v3", Rule::kPattern, kLlama3, true},
-    PreTokenizer{"falcon3", Rule::kPattern, kLlama3, true},
-    PreTokenizer{"pixtral", Rule::kPattern, kLlama3, true},
-    PreTokenizer{"qwen2", Rule::kPattern, kQwen2},
-    PreTokenizer{"deepseek-r1-qwen", Rule::kPattern, kQwen2},
-    PreTokenizer{"megrez", Rule::kPattern, kQwen2},
-    PreTokenizer{"tekken", Rule::kPattern, kTekken, true},
+    PreTokenizer{"llama-bpe", Rule::kPatterns, {kLlama3}, true},
+    PreTokenizer{"llama3", Rule::kPatterns, {kLlama3}, true},
+    PreTokenizer{"llama-v3", Rule::kPatterns, {kLlama3}, true},
+    PreTokenizer{"falcon3", Rule::kPatterns, {kLlama3}, true},
+    PreTokenizer{"pixtral", Rule::kPatterns, {kLlama3}, true},
+    PreTokenizer{"qwen2", Rule::kPatterns, {kQwen2}},
+    PreTokenizer{"deepseek-r1-qwen", Rule::kPatterns, {kQwen2}},
+    PreTokenizer{"megrez", Rule::kPatterns, {kQwen2}},
+    PreTokenizer{"tekken", Rule::kPatterns, {kTekken}, true},
+    PreTokenizer{"gpt-4o", Rule::kPatterns, {kGpt4o}},
+    PreTokenizer{"llama4", Rule::kPatterns, {kGpt4o}},
+    PreTokenizer{"deepseek-v3",
+                 Rule::kPatterns,
+                 {R"(\p{N}{1,3})", R"([一-龥぀-ゟ゠-ヿ]+)", kDeepSeek3Words}},
+    PreTokenizer{"deepseek-llm",
+                 Rule::kPatternsThenDigits,
+                 {kBreaks, kDeepSeekLetters, kDeepSeekMarks, R"(\s+$)", kChinese}},
+    PreTokenizer{"deepseek-coder",
+                 Rule::kPatternsThenDigits,
+                 {kBreaks, R"(\s?\p{L}+)", R"(\s?\p{P}+)", kChinese}},
 };
 
 const PreTokenizer* Find(std::string_view name) {
@@ -67,34 +98,50 @@ Json ByteLevel(bool use_regex) {
           {"use_regex", use_regex}};
 }
 
-Json Sequence(Json first, Json second) {
-  return {{"type", "Sequence"},
-          {"pretokenizers", Json::array({std::move(first), std::move(second)})}};
+Json Digits() { return {{"type", "Digits"}, {"individual_digits", true}}; }
+
+Json Split(std::string_view pattern) {
+  return {{"type", "Split"},
+          {"pattern", {{"Regex", pattern}}},
+          {"behavior", "Isolated"},
+          {"invert", false}};
 }
 
 Json JsonOf(const PreTokenizer& one) {
-  switch (one.rule) {
-    case Rule::kGpt2:
-      return ByteLevel(/*use_regex=*/true);
-    case Rule::kDigitsThenGpt2:
-      return Sequence({{"type", "Digits"}, {"individual_digits", true}}, ByteLevel(true));
-    case Rule::kPattern:
-      break;
-  }
-  return Sequence({{"type", "Split"},
-                   {"pattern", {{"Regex", one.pattern}}},
-                   {"behavior", "Isolated"},
-                   {"invert", false}},
-                  ByteLevel(false));
+  if (one.rule == Rule::kGpt2) return ByteLevel(/*use_regex=*/true);
+  Json parts = Json::array();
+  for (const std::string_view pattern : one.patterns)
+    if (!pattern.empty()) parts.push_back(Split(pattern));
+  const bool takes_gpt2s = one.rule == Rule::kDigitsThenGpt2;
+  if (takes_gpt2s || one.rule == Rule::kPatternsThenDigits) parts.push_back(Digits());
+  parts.push_back(ByteLevel(takes_gpt2s));
+  return {{"type", "Sequence"}, {"pretokenizers", std::move(parts)}};
 }
 
-// Offsets and the space before a text do not decide how it is cut.
-Json WithoutOffsets(const Json& pre_tokenizer) {
+// A line break in a regular expression's class and the escape for it are the same.
+std::string WithEscapes(const std::string& regex) {
+  std::string escaped;
+  for (const char c : regex) escaped += c == '\r' ? "\\r" : c == '\n' ? "\\n" : std::string(1, c);
+  return escaped;
+}
+
+// One spelling of those that cut alike: offsets do not decide how a text is cut, and where a
+// pattern leaves nothing over, to keep what it finds and drop the rest is to isolate what it finds.
+Json Plain(const Json& pre_tokenizer) {
   if (!pre_tokenizer.is_object()) return pre_tokenizer;
   Json plain = pre_tokenizer;
   plain.erase("trim_offsets");
   if (plain.contains("pretokenizers") && plain["pretokenizers"].is_array())
-    for (Json& one : plain["pretokenizers"]) one = WithoutOffsets(one);
+    for (Json& one : plain["pretokenizers"]) one = Plain(one);
+  if (plain.value("type", Json()) != "Split" || !plain.contains("pattern")) return plain;
+  Json& pattern = plain["pattern"];
+  if (!pattern.is_object() || !pattern.contains("Regex") || !pattern["Regex"].is_string())
+    return plain;
+  const std::string regex = WithEscapes(pattern["Regex"].get<std::string>());
+  if (regex.ends_with(R"(|\s+)") && plain.value("behavior", Json()) == "Removed" &&
+      plain.value("invert", Json()) == true)
+    plain["behavior"] = "Isolated", plain["invert"] = false;
+  pattern["Regex"] = regex;
   return plain;
 }
 
@@ -187,9 +234,9 @@ bool TakesWholeWords(std::string_view name) {
 }
 
 std::optional<std::string> NameOfPreTokenizer(const Json& pre_tokenizer) {
-  const Json plain = WithoutOffsets(pre_tokenizer);
+  const Json plain = Plain(pre_tokenizer);
   for (const PreTokenizer& one : kPreTokenizers)
-    if (WithoutOffsets(JsonOf(one)) == plain) return std::string(one.name);
+    if (Plain(JsonOf(one)) == plain) return std::string(one.name);
   return std::nullopt;
 }
 
