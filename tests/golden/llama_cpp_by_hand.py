@@ -1,4 +1,5 @@
-"""Exported GGUF files in llama.cpp, run by hand: it builds from source for half an hour, so no test waits for it.
+"""SmolLM2's whole answers and llama.cpp's own quantiser beside ours, run by hand: llama-cpp-python, which has both, builds from source
+for half an hour. That llama.cpp computes what we export is tested every time by test_gguf_llama_cpp.py, with a package that is built.
 
     python3 -m venv /tmp/llama && /tmp/llama/bin/pip install llama-cpp-python
     TRAINYARD_BUILD_DIR=build ORACLE_PYTHON tests/golden/llama_cpp_by_hand.py /tmp/llama/bin/python [TYPE ...]

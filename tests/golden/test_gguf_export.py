@@ -77,8 +77,8 @@ def test_blocks_are_the_packages(tmp_path, type_name):
         kind = gguf.GGMLQuantizationType[type_name.upper()]
         if tensor.ndim == 1:
             kind = gguf.GGMLQuantizationType.F32
-        elif type_name == "q4_0" and theirs in ("token_embd.weight", "output.weight"):
-            kind = gguf.GGMLQuantizationType.Q8_0
+        elif type_name == "q4_0" and theirs == "output.weight":
+            kind = gguf.GGMLQuantizationType.Q8_0  # Q6_K, if rows of 64 were whole blocks
         assert stored[theirs].tensor_type == kind, theirs
         want = gguf.quantize(stored_in_gguf("llama", name, tensor, model.config).numpy(), kind)
         assert stored.pop(theirs).data.tobytes() == want.tobytes(), theirs
@@ -102,6 +102,25 @@ def test_k_blocks_lose_little(tmp_path):
 
     export(tmp_path / "in", tmp_path / "q4_0.gguf", "--type", "q4_0")
     assert 0 < error("model.gguf") < error("q4_0.gguf")
+
+
+@pytest.mark.parametrize("width, tied, type_name, embedding, head", [
+    (256, False, "q4_k_m", "Q4_K", "Q6_K"), (256, True, "q4_k_m", "Q6_K", None),
+    (64, False, "q4_k_m", "Q5_0", "Q8_0"), (64, True, "q4_k_m", "Q8_0", None),
+    (256, False, "q4_0", "Q4_0", "Q6_K"), (256, True, "q4_0", "Q6_K", None),
+    (80, False, "q4_k_m", "F16", "F16"), (64, False, "q8_0", "Q8_0", "Q8_0")])
+def test_embedding_and_head_have_the_types_that_llama_quantize_picks(tmp_path, width, tied, type_name, embedding, head):
+    tiny_models.make("llama", hidden_size=width, tie_word_embeddings=tied).save_pretrained(tmp_path / "in")
+    file = export(tmp_path / "in", tmp_path / "model.gguf", "--type", type_name)
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(file).tensors}
+    assert (kinds["token_embd.weight"], kinds.get("output.weight")) == (embedding, head)
+
+
+def test_gpt2s_joint_projection_counts_as_a_value_projection(tmp_path):
+    tiny_models.make("gpt2", n_embd=256, n_layer=8).save_pretrained(tmp_path / "in")
+    file = export(tmp_path / "in", tmp_path / "model.gguf", "--type", "q4_k_m")
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(file).tensors}
+    assert [i for i in range(8) if kinds[f"blk.{i}.attn_qkv.weight"] == "Q6_K"] == [0, 3, 6, 7]
 
 
 def test_a_bert_leaves_its_head_behind_and_says_so(tmp_path):
@@ -128,7 +147,6 @@ def test_llama3s_rotary_embedding_survives(tmp_path):
 def test_what_llama_cpp_would_compute_otherwise_is_refused(tmp_path):
     for family, changes, said in (
             ("gemma2", {"query_pre_attn_scalar": 100}, "query_pre_attn_scalar"),
-            ("gemma3_text", {"layer_types": ["full_attention"] * 7}, "sliding window"),
             ("mistral", {"sliding_window": 16}, "sliding window"),
             ("roberta", {}, "roberta")):
         tiny_models.make(family, **changes).save_pretrained(tmp_path / said)

@@ -1,50 +1,27 @@
 #include "worker/checkpoint/gguf_config.h"
 
-#include <cmath>
-#include <cstdlib>
+#include <utility>
+#include <vector>
 
+#include "worker/checkpoint/gguf_fields.h"
+#include "worker/checkpoint/gguf_key_rules.h"
 #include "worker/checkpoint/gguf_names.h"
-#include "worker/checkpoint/gguf_rope.h"
+#include "worker/checkpoint/gguf_rope_config.h"
 
 namespace trainyard::worker {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-// The metadata under one architecture's prefix.
-class Keys {
- public:
-  Keys(const GgufMetadata& metadata, std::string prefix)
-      : metadata_(metadata), prefix_(std::move(prefix)) {}
-
-  bool Has(std::string_view key) const { return metadata_.Has(Whole(key)); }
-  StatusOr<int64_t> Int(std::string_view key) const { return metadata_.Integer(Whole(key)); }
-  StatusOr<int64_t> Int(std::string_view key, int64_t otherwise) const {
-    return Has(key) ? Int(key) : StatusOr<int64_t>(otherwise);
-  }
-  // A float32 stands for the shortest decimal that rounds to it: 1e-05, not 9.999999747378752e-06.
-  StatusOr<double> Real(std::string_view key) const {
-    ASSIGN_OR_RETURN(const double value, metadata_.Real(Whole(key)));
-    if (metadata_.Find(Whole(key))->type != GgufValueType::kFloat32) return value;
-    return std::strtod(fmt::format("{}", static_cast<float>(value)).c_str(), nullptr);
-  }
-  StatusOr<double> Real(std::string_view key, double otherwise) const {
-    return Has(key) ? Real(key) : StatusOr<double>(otherwise);
-  }
-  StatusOr<std::string> Text(std::string_view key, std::string otherwise) const {
-    return Has(key) ? metadata_.Text(Whole(key)) : StatusOr<std::string>(std::move(otherwise));
-  }
-
- private:
-  std::string Whole(std::string_view key) const { return fmt::format("{}.{}", prefix_, key); }
-  const GgufMetadata& metadata_;
-  const std::string prefix_;
-};
+// A soft cap so high that no number feels it in float32: what stands for none, where llama.cpp
+// always has one (worker/tool/gguf_keys.cc writes it).
+constexpr double kNoCap = 1099511627776.0;  // 2^40
+constexpr char kFull[] = "full_attention", kSliding[] = "sliding_attention";
 
 class ConfigMaker {
  public:
-  ConfigMaker(const GgufFile& file, const std::string& architecture)
-      : file_(file), keys_(file.metadata(), architecture), architecture_(architecture) {}
+  ConfigMaker(const GgufFile& file, const GgufFields& keys)
+      : file_(file), keys_(keys), architecture_(keys.architecture()) {}
 
   StatusOr<Json> Make();
 
@@ -54,16 +31,18 @@ class ConfigMaker {
   Status AddSizes();
   Status AddDecoder();
   Status AddRope(int64_t head_width);
-  Status AddScaling(double theta, int64_t head_width);
-  Status AddYarn(Json* scaling);
   Status AddGemma(int64_t head_width);
+  Status AddWindows();
+  StatusOr<std::vector<bool>> SlidingLayers(int64_t every);
+  Status AddCap(const char* key, double otherwise);
+  Status AddCausality();
   Status AddGpt2();
   Status AddBert();
   bool IsGemma() const { return architecture_.starts_with("gemma"); }
 
   const GgufFile& file_;
-  const Keys keys_;
-  const std::string architecture_;
+  const GgufFields& keys_;
+  const std::string& architecture_;
   int64_t hidden_size_ = 0, layers_ = 0, heads_ = 0, mlp_width_ = 0;
   Json config_;
 };
@@ -79,8 +58,8 @@ StatusOr<int64_t> ConfigMaker::RowsOf(std::string_view tensor) const {
 Status ConfigMaker::AddSizes() {
   ASSIGN_OR_RETURN(hidden_size_, keys_.Int("embedding_length"));
   ASSIGN_OR_RETURN(layers_, keys_.Int("block_count"));
-  ASSIGN_OR_RETURN(heads_, keys_.Int("attention.head_count"));
-  ASSIGN_OR_RETURN(mlp_width_, keys_.Int("feed_forward_length"));
+  ASSIGN_OR_RETURN(heads_, keys_.IntOfLayers("attention.head_count", layers_));
+  ASSIGN_OR_RETURN(mlp_width_, keys_.IntOfLayers("feed_forward_length", layers_));
   ASSIGN_OR_RETURN(config_["vocab_size"], RowsOf("token_embd.weight"));
   if (hidden_size_ < 1 || layers_ < 1 || heads_ < 1 || mlp_width_ < 1)
     return InvalidArgument(
@@ -102,62 +81,72 @@ Status ConfigMaker::AddIds() {
   return OkStatus();
 }
 
-// Peng et al. 2023, arXiv:2309.00071.
-Status ConfigMaker::AddYarn(Json* scaling) {
-  ASSIGN_OR_RETURN((*scaling)["original_max_position_embeddings"],
-                   keys_.Int("rope.scaling.original_context_length"));
-  for (const auto& [key, name] : {std::pair{"rope.scaling.yarn_beta_fast", "beta_fast"},
-                                  std::pair{"rope.scaling.yarn_beta_slow", "beta_slow"}}) {
-    if (!keys_.Has(key)) continue;
-    ASSIGN_OR_RETURN((*scaling)[name], keys_.Real(key));
-  }
-  return OkStatus();
-}
-
-Status ConfigMaker::AddScaling(double theta, int64_t head_width) {
-  Json scaling;
-  ASSIGN_OR_RETURN(const std::string type, keys_.Text("rope.scaling.type", "none"));
-  if (type == "linear" || type == "yarn") {
-    scaling["rope_type"] = type;
-    ASSIGN_OR_RETURN(scaling["factor"], keys_.Real("rope.scaling.factor"));
-    if (type == "yarn") RETURN_IF_ERROR(AddYarn(&scaling));
-  } else if (type != "none") {
-    return Unimplemented("{}.rope.scaling.type is {:?}; none, linear and yarn are read",
-                         architecture_, type);
-  }
-  if (const GgufTensor* tensor = file_.Find("rope_freqs.weight"); tensor != nullptr) {
-    if (!scaling.empty() || tensor->count != head_width / 2)
-      return InvalidArgument(
-          "tensor \"rope_freqs.weight\" has {} values beside a scaling of type {:?}; {} values and "
-          "type none belong together",
-          tensor->count, type, head_width / 2);
-    std::vector<float> factors(static_cast<size_t>(tensor->count));
-    RETURN_IF_ERROR(file_.ReadFloats(*tensor, 0, factors));
-    ASSIGN_OR_RETURN(const Llama3Rope rope, FitLlama3Rope(factors, theta));
-    scaling = {{"rope_type", "llama3"},
-               {"factor", rope.factor},
-               {"low_freq_factor", rope.low_freq_factor},
-               {"high_freq_factor", rope.high_freq_factor},
-               {"original_max_position_embeddings", rope.original_max_positions}};
-  }
+Status ConfigMaker::AddRope(int64_t head_width) {
+  ASSIGN_OR_RETURN(const int64_t turned, keys_.Int("rope.dimension_count", head_width));
+  if (turned != head_width)
+    return Unimplemented("{}.rope.dimension_count is {} of heads {} wide; all must be turned",
+                         architecture_, turned, head_width);
+  ASSIGN_OR_RETURN(const double theta, keys_.Real("rope.freq_base", 1e4));
+  config_["rope_theta"] = theta;
+  ASSIGN_OR_RETURN(const Json scaling, RopeScalingFromGguf(file_, keys_, theta, head_width));
   if (!scaling.empty()) config_["rope_scaling"] = scaling;
   // As transformers 5 has it; Gemma 3 turns two ways, which its older keys tell both versions.
-  if (architecture_ == "gemma3") return OkStatus();
+  if (architecture_ == "gemma3") {
+    if (scaling.contains("attention_factor"))
+      return Unimplemented("{} holds for the local layers too, which no config says",
+                           keys_.Whole("rope.scaling.attn_factor"));
+    return OkStatus();
+  }
   Json parameters = scaling.empty() ? Json{{"rope_type", "default"}} : scaling;
   parameters["rope_theta"] = theta;
   config_["rope_parameters"] = parameters;
   return OkStatus();
 }
 
-Status ConfigMaker::AddRope(int64_t head_width) {
-  ASSIGN_OR_RETURN(const int64_t turned, keys_.Int("rope.dimension_count", head_width));
-  if (turned != head_width)
-    return Unimplemented("{}.rope.dimension_count is {} of heads {} wide; all must be turned",
-                         architecture_, turned, head_width);
-  ASSIGN_OR_RETURN(const double theta,
-                   keys_.Real("rope.freq_base", architecture_ == "gemma3" ? 1e6 : 1e4));
-  config_["rope_theta"] = theta;
-  return AddScaling(theta, head_width);
+// Which layers slide: a list of flags, or all but the last of each `every`.
+StatusOr<std::vector<bool>> ConfigMaker::SlidingLayers(int64_t every) {
+  constexpr char kKey[] = "attention.sliding_window_pattern";
+  std::vector<bool> sliding;
+  const GgufValue* value = keys_.Find(kKey);
+  if (value != nullptr && value->type == GgufValueType::kList) {
+    ASSIGN_OR_RETURN(const std::vector<int64_t> flags,
+                     file_.metadata().Integers(keys_.Whole(kKey)));
+    if (std::ssize(flags) != layers_)
+      return InvalidArgument("{} has {} flags for {} layers", keys_.Whole(kKey), flags.size(),
+                             layers_);
+    for (const int64_t flag : flags) sliding.push_back(flag != 0);
+    return sliding;
+  }
+  ASSIGN_OR_RETURN(every, keys_.Int(kKey, every));
+  if (every < 0) return InvalidArgument("{} must not be below 0", keys_.Whole(kKey));
+  for (int64_t layer = 0; layer < layers_; ++layer)
+    sliding.push_back(every == 0 || (layer + 1) % every != 0);
+  return sliding;
+}
+
+// Gemma 3 slides where its window is said and not 0; Gemma 2 does in any case.
+Status ConfigMaker::AddWindows() {
+  const bool is_gemma3 = architecture_ == "gemma3";
+  ASSIGN_OR_RETURN(const int64_t window,
+                   keys_.Int("attention.sliding_window", is_gemma3 ? 0 : 4096));
+  if (window < 0 || (window == 0 && !is_gemma3))
+    return InvalidArgument("{} must be above 0, got {}", keys_.Whole("attention.sliding_window"),
+                           window);
+  std::vector<bool> sliding(static_cast<size_t>(layers_));
+  if (window > 0) {
+    ASSIGN_OR_RETURN(sliding, SlidingLayers(is_gemma3 ? 6 : 2));
+    config_["sliding_window"] = window;
+  }
+  Json types = Json::array();
+  for (const bool slides : sliding) types.push_back(slides ? kSliding : kFull);
+  config_["layer_types"] = std::move(types);
+  return OkStatus();
+}
+
+Status ConfigMaker::AddCap(const char* key, double otherwise) {
+  ASSIGN_OR_RETURN(const double cap, keys_.Real(key, otherwise));
+  config_[key] = cap > 0 && cap < kNoCap ? Json(cap) : Json(nullptr);
+  return OkStatus();
 }
 
 // What llama.cpp computes for a file of these architectures, where no key says it: scores of the
@@ -166,13 +155,24 @@ Status ConfigMaker::AddGemma(int64_t head_width) {
   const bool is_27b = layers_ == (architecture_ == "gemma2" ? 46 : 62);
   config_["query_pre_attn_scalar"] = is_27b ? hidden_size_ / heads_ : head_width;
   config_["hidden_activation"] = "gelu_pytorch_tanh";
+  RETURN_IF_ERROR(AddWindows());
   if (architecture_ == "gemma3") {
-    config_["sliding_window_pattern"] = 6;
-    config_["rope_local_base_freq"] = 10000.0;
-    return OkStatus();
+    ASSIGN_OR_RETURN(config_["rope_local_base_freq"], keys_.Real("rope.freq_base_swa", 1e4));
+    return AddCap("final_logit_softcapping", 0);
   }
-  ASSIGN_OR_RETURN(config_["attn_logit_softcapping"], keys_.Real("attn_logit_softcapping", 50.0));
-  ASSIGN_OR_RETURN(config_["final_logit_softcapping"], keys_.Real("final_logit_softcapping", 30.0));
+  RETURN_IF_ERROR(AddCap("attn_logit_softcapping", 50));
+  return AddCap("final_logit_softcapping", 30);
+}
+
+// Decoders look back where no key says otherwise, BERT both ways.
+Status ConfigMaker::AddCausality() {
+  const bool is_bert = architecture_ == "bert";
+  ASSIGN_OR_RETURN(const bool is_causal, keys_.Bool("attention.causal", !is_bert));
+  if (is_causal == !is_bert) return OkStatus();
+  if (is_bert || IsGemma())
+    return Unimplemented("{} is {}, which is not supported for this architecture",
+                         keys_.Whole("attention.causal"), is_causal);
+  config_["is_causal"] = false;
   return OkStatus();
 }
 
@@ -181,11 +181,12 @@ Status ConfigMaker::AddDecoder() {
   config_["intermediate_size"] = mlp_width_;
   config_["num_hidden_layers"] = layers_;
   config_["num_attention_heads"] = heads_;
-  ASSIGN_OR_RETURN(config_["num_key_value_heads"], keys_.Int("attention.head_count_kv", heads_));
-  const bool has_key_length = keys_.Has("attention.key_length");
+  const bool shares_keys = keys_.Has("attention.head_count_kv");
+  ASSIGN_OR_RETURN(
+      config_["num_key_value_heads"],
+      keys_.IntOfLayers(shares_keys ? "attention.head_count_kv" : "attention.head_count", layers_));
   ASSIGN_OR_RETURN(const int64_t head_width,
-                   keys_.Int(has_key_length ? "attention.key_length" : "rope.dimension_count",
-                             hidden_size_ / heads_));
+                   keys_.Int("attention.key_length", hidden_size_ / heads_));
   ASSIGN_OR_RETURN(const int64_t value_width, keys_.Int("attention.value_length", head_width));
   if (value_width != head_width)
     return Unimplemented("{}.attention.value_length is {}, key_length {}; they must agree",
@@ -193,9 +194,6 @@ Status ConfigMaker::AddDecoder() {
   config_["head_dim"] = head_width;
   ASSIGN_OR_RETURN(config_["max_position_embeddings"], keys_.Int("context_length"));
   ASSIGN_OR_RETURN(config_["rms_norm_eps"], keys_.Real("attention.layer_norm_rms_epsilon"));
-  if (keys_.Has("attention.sliding_window")) {
-    ASSIGN_OR_RETURN(config_["sliding_window"], keys_.Int("attention.sliding_window"));
-  }
   if (IsGemma()) {
     RETURN_IF_ERROR(AddGemma(head_width));
   } else {
@@ -248,6 +246,7 @@ StatusOr<Json> ConfigMaker::Make() {
   RETURN_IF_ERROR(architecture_ == "gpt2"   ? AddGpt2()
                   : architecture_ == "bert" ? AddBert()
                                             : AddDecoder());
+  RETURN_IF_ERROR(AddCausality());
   config_["tie_word_embeddings"] = file_.Find("output.weight") == nullptr;
   RETURN_IF_ERROR(AddIds());
   return std::move(config_);
@@ -255,12 +254,16 @@ StatusOr<Json> ConfigMaker::Make() {
 
 }  // namespace
 
-StatusOr<Json> ConfigFromGguf(const GgufFile& file) {
+StatusOr<GgufConfig> ConfigFromGguf(const GgufFile& file) {
   ASSIGN_OR_RETURN(const std::string architecture, file.metadata().Text("general.architecture"));
   if (!ModelTypeOfGguf(architecture).has_value())
     return Unimplemented("general.architecture is {:?}; those that are read are {}", architecture,
                          NamesOfGgufArchitectures());
-  return ConfigMaker(file, architecture).Make();
+  const GgufFields fields(file.metadata(), architecture);
+  GgufConfig made;
+  ASSIGN_OR_RETURN(made.notes, CheckGgufKeys(file.metadata(), fields));
+  ASSIGN_OR_RETURN(made.config, ConfigMaker(file, fields).Make());
+  return made;
 }
 
 }  // namespace trainyard::worker

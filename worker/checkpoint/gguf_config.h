@@ -2,16 +2,24 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "common/status.h"
 #include "worker/checkpoint/gguf.h"
 
 namespace trainyard::worker {
 
-// What transformers' own GGUF loading makes of it, and beyond that what the file tells and
-// transformers leaves out: soft caps, sliding windows, the scaling of the rotary embedding.
-// Unimplemented for an architecture that we do not read; InvalidArgument naming the key that is
+struct GgufConfig {
+  nlohmann::ordered_json config;
+  std::vector<std::string> notes = {};  // on keys that are not used
+};
+
+// What llama.cpp computes for the file, in the words of transformers' config classes: also what
+// transformers' own GGUF loading leaves out (soft caps, sliding windows, the scaling of the rotary
+// embedding). Unimplemented for an architecture that we do not read, and for a key that says more
+// than we compute (worker/checkpoint/gguf_key_rules.h); InvalidArgument naming the key that is
 // missing or does not fit.
-StatusOr<nlohmann::ordered_json> ConfigFromGguf(const GgufFile& file);
+StatusOr<GgufConfig> ConfigFromGguf(const GgufFile& file);
 
 }  // namespace trainyard::worker

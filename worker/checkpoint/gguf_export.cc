@@ -25,15 +25,19 @@ bool TakesMoreBits(int64_t block, int64_t blocks) {
 // The block's number in "blk.7.attn_v.weight".
 int64_t BlockOf(const std::string& name) { return std::strtoll(name.c_str() + 4, nullptr, 10); }
 
+// llama-quantize's choice (src/llama-quant.cpp): the head, or the embedding that stands for it, has
+// more bits than the rest; of Q4_K_M also half of the value and down projections.
 GgmlType WantedType(const std::string& name, const GgufExport& options) {
-  // Less than 8 bits a value.
   const GgmlTypeRow& row = RowOf(options.type);
-  if (row.block_bytes >= row.block_values) return options.type;
-  const bool is_mixture = options.type == GgmlType::kQ4_K;
-  if (name == "token_embd.weight" || name == "output.weight")
-    return is_mixture ? GgmlType::kQ6_K : GgmlType::kQ8_0;
-  const bool is_sensitive = name.ends_with(".attn_v.weight") || name.ends_with(".ffn_down.weight");
-  return is_mixture && is_sensitive && TakesMoreBits(BlockOf(name), options.blocks)
+  if (row.block_bytes >= row.block_values) return options.type;  // 8 bits a value or more
+  if (name == "output.weight" || (name == "token_embd.weight" && options.embedding_is_head)) {
+    return GgmlType::kQ6_K;
+  }
+  const bool is_sensitive = name.ends_with(".attn_v.weight") ||
+                            name.ends_with(".attn_qkv.weight") ||
+                            name.ends_with(".ffn_down.weight");
+  return options.type == GgmlType::kQ4_K && is_sensitive &&
+                 TakesMoreBits(BlockOf(name), options.blocks)
              ? GgmlType::kQ6_K
              : options.type;
 }

@@ -267,8 +267,10 @@ Status HeaderParser::ReadPlace(GgufTensor* tensor) {
   const std::optional<GgmlType> type = GgmlTypeFromNumber(number);
   if (!type.has_value()) {
     if (NameOfGgmlNumber(number).empty()) return DataLoss("its type {} is not known", number);
-    return Unimplemented("its type is {}; those that are read are {}. llama-quantize converts",
-                         NameOfGgmlNumber(number), NamesOfGgmlTypes());
+    return Unimplemented(
+        "its type is {}; those that are read are {}. \"llama-quantize "
+        "--allow-requantize FILE NEW Q8_0\" makes a file of one of these",
+        NameOfGgmlNumber(number), NamesOfGgmlTypes());
   }
   tensor->type = *type;
   const GgmlTypeRow& row = RowOf(*type);

@@ -21,9 +21,10 @@ struct Llama3Rope {
 // What each of the width / 2 frequencies theta^(-2i / width) is divided by.
 std::vector<double> Llama3RopeFactors(const Llama3Rope& rope, double theta, int64_t width);
 
-// The fields that give these factors: those of Llama 3.1 where they do, else fitted ones. (Only the
-// ratios of the lengths are in the factors: original_max_positions is taken to be 8192.)
-// Unimplemented when no llama3 scaling gives them.
+// Fields that give these factors, to a hundred thousandth. Only the ratios of the lengths are in
+// the factors: low_freq_factor is taken to be 1 where a whole original_max_positions allows it, and
+// high_freq_factor 4 where the factors leave it open; a factor that no frequency has in full is
+// taken for the greatest. Unimplemented when no llama3 scaling gives them.
 StatusOr<Llama3Rope> FitLlama3Rope(std::span<const float> factors, double theta);
 
 }  // namespace trainyard::worker

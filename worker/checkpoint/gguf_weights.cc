@@ -35,13 +35,14 @@ StatusOr<GgufWeights> GgufWeights::Open(const std::filesystem::path& path) {
     return Unimplemented("{} is one of {} parts; llama-gguf-split --merge makes one file of them",
                          path.string(), *parts);
   GgufWeights weights(std::move(file));
-  StatusOr<nlohmann::ordered_json> config = ConfigFromGguf(weights.file_);
-  if (!config.ok()) return Annotate(config.status(), path.string());
-  weights.config_ = *std::move(config);
+  StatusOr<GgufConfig> made = ConfigFromGguf(weights.file_);
+  if (!made.ok()) return Annotate(made.status(), path.string());
+  weights.config_ = std::move(made->config);
+  weights.notes_ = std::move(made->notes);
   const std::string architecture = *weights.file_.metadata().Text("general.architecture");
   for (size_t i = 0; i < weights.file_.tensors().size(); ++i) {
     const std::string& name = weights.file_.tensors()[i].name;
-    if (name == "rope_freqs.weight") continue;  // it is in the config
+    if (name == "rope_freqs.weight" && architecture == "llama") continue;  // it is in the config
     const std::optional<GgufName> known = HfNameOfGguf(architecture, name);
     if (!known.has_value())
       return InvalidArgument("{}: the architecture {} has no tensor {:?}", path.string(),

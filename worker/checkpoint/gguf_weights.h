@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "common/status.h"
@@ -21,6 +22,8 @@ class GgufWeights {
 
   const GgufFile& file() const { return file_; }
   const nlohmann::ordered_json& config() const { return config_; }
+  // On what the file says and nothing is made of.
+  const std::vector<std::string>& notes() const { return notes_; }
   // In the order of their bytes.
   const std::vector<SourceTensor>& tensors() const { return tensors_; }
   // Dequantised, as gguf_names.h says changed.
@@ -39,6 +42,7 @@ class GgufWeights {
 
   GgufFile file_;
   nlohmann::ordered_json config_;
+  std::vector<std::string> notes_;
   std::vector<SourceTensor> tensors_;
   std::vector<Place> places_;  // of each tensor
 };

@@ -131,6 +131,9 @@ GgufValue GgufString(std::string text) { return {GgufValueType::kString, std::mo
 GgufValue GgufStrings(std::vector<std::string> texts) {
   return ListOf(GgufValueType::kString, std::move(texts));
 }
+GgufValue GgufBools(const std::vector<bool>& flags) {
+  return ListOf(GgufValueType::kBool, std::vector<uint64_t>(flags.begin(), flags.end()));
+}
 GgufValue GgufInt32s(std::vector<int64_t> numbers) {
   return ListOf(GgufValueType::kInt32, std::move(numbers));
 }

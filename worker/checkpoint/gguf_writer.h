@@ -20,6 +20,7 @@ GgufValue GgufFloat32(float number);
 GgufValue GgufBool(bool flag);
 GgufValue GgufString(std::string text);
 GgufValue GgufStrings(std::vector<std::string> texts);
+GgufValue GgufBools(const std::vector<bool>& flags);
 GgufValue GgufInt32s(std::vector<int64_t> numbers);
 GgufValue GgufFloat32s(std::vector<double> numbers);
 

@@ -117,7 +117,7 @@ std::string ModelSource::model_type() const { return config_.at("model_type").ge
 std::vector<std::string> ModelSource::Notes(bool trains) const {
   std::vector<std::string> notes;
   const auto* folder = std::get_if<HfWeights>(&weights_);
-  if (folder == nullptr) return notes;
+  if (folder == nullptr) return std::get<GgufWeights>(weights_).notes();
   for (const std::string& note : ConfigNotes(nlohmann::json(config_), trains))
     notes.push_back("config.json: " + note);
   notes.insert(notes.end(), folder->notes().begin(), folder->notes().end());

@@ -87,6 +87,13 @@ StatusOr<std::vector<int32_t>> EndsOf(const GgufMetadata& metadata,
   return ends;
 }
 
+// llama.cpp's word for a model without a tokenizer is "no_vocab", or "none".
+bool HasVocabulary(const GgufMetadata& metadata) {
+  if (!metadata.Has(Key("model"))) return false;
+  const StatusOr<std::string> model = metadata.Text(Key("model"));
+  return !model.ok() || (*model != "no_vocab" && *model != "none");
+}
+
 StatusOr<GgufVocabulary> ReadVocabulary(const GgufMetadata& metadata) {
   GgufVocabulary vocabulary;
   ASSIGN_OR_RETURN(vocabulary.model, metadata.Text(Key("model")));
@@ -221,7 +228,7 @@ Status AddTemplates(const GgufMetadata& metadata, std::vector<SmallFile>& files)
 
 StatusOr<std::vector<SmallFile>> TextFromGguf(const GgufMetadata& metadata, int64_t max_positions) {
   std::vector<SmallFile> files;
-  if (metadata.Has(Key("model"))) {
+  if (HasVocabulary(metadata)) {
     ASSIGN_OR_RETURN(const GgufVocabulary vocabulary, ReadVocabulary(metadata));
     TokenizerContents contents{.max_length = max_positions};
     ASSIGN_OR_RETURN(contents.tokenizer_json, TokenizerJsonFromGguf(vocabulary));

@@ -1,4 +1,5 @@
 // tool model export: any model as a Hugging Face folder or a .gguf file.
+#include <algorithm>
 #include <cstdio>
 #include <optional>
 
@@ -40,21 +41,32 @@ std::string NameOf(const std::filesystem::path& source) {
   return path.stem().string();
 }
 
+// The tokenizer and chat template; of a GGUF file as they are.
+StatusOr<GgufWriter::Keys> TextKeys(const ModelSource& source, const ModelConfig& config) {
+  GgufWriter::Keys keys;
+  if (const GgufFile* gguf = source.gguf()) {
+    for (const auto& [key, value] : gguf->metadata().values)
+      if (key.starts_with("tokenizer.") && key != kGgufTokenTypeCount) keys.push_back({key, value});
+    return keys;
+  }
+  ASSIGN_OR_RETURN(const std::vector<SmallFile> files, ReadModelText(source));
+  RETURN_IF_ERROR(CheckVocabulary(files, config.vocab_size));
+  return GgufTextKeys(files, source.config());
+}
+
 StatusOr<GgufWriter::Keys> AllKeys(const ModelSource& source, const ModelConfig& config,
                                    const ExportType& type) {
   ASSIGN_OR_RETURN(GgufWriter::Keys keys, GgufModelKeys(config));
   keys.push_back({"general.name", GgufString(NameOf(source.path()))});
   keys.push_back({"general.file_type", GgufUint32(type.file_type)});
   keys.push_back({"general.quantization_version", GgufUint32(2)});
-  if (const GgufFile* gguf = source.gguf()) {  // its text as it is
-    for (const auto& [key, value] : gguf->metadata().values)
-      if (key.starts_with("tokenizer.")) keys.push_back({key, value});
-    return keys;
-  }
-  ASSIGN_OR_RETURN(const std::vector<SmallFile> files, ReadModelText(source));
-  RETURN_IF_ERROR(CheckVocabulary(files, config.vocab_size));
-  ASSIGN_OR_RETURN(const GgufWriter::Keys text, GgufTextKeys(files, source.config()));
+  ASSIGN_OR_RETURN(const GgufWriter::Keys text, TextKeys(source, config));
   keys.insert(keys.end(), text.begin(), text.end());
+  // Without the key llama.cpp does not load a file.
+  constexpr char kTokenizer[] = "tokenizer.ggml.model";
+  if (std::none_of(text.begin(), text.end(),
+                   [&](const auto& entry) { return entry.first == kTokenizer; }))
+    keys.push_back({kTokenizer, GgufString("no_vocab")});
   return keys;
 }
 
@@ -70,7 +82,8 @@ Status ExportGguf(const ExportOptions& options) {
   GgufExport parts{.type = type.type,
                    .blocks = config.layers,
                    .heads = config.heads,
-                   .kv_heads = config.kv_heads};
+                   .kv_heads = config.kv_heads,
+                   .embedding_is_head = config.tie_embeddings};
   ASSIGN_OR_RETURN(parts.keys, AllKeys(source, config, type));
   parts.architecture = std::get<std::string>(parts.keys[0].second.value);
   parts.rope_factors = GgufRopeFactors(config);

@@ -10,9 +10,12 @@
 
 namespace trainyard::worker {
 
+// The one key of the model's that stands among the tokenizer's.
+constexpr char kGgufTokenTypeCount[] = "tokenizer.ggml.token_type_count";
+
 // general.architecture and the keys under its name. Unimplemented for a family that llama.cpp has
-// under no architecture that we write, and for a model that it would compute otherwise: a window
-// over other layers, another scale of the scores, another local rotary embedding.
+// under no architecture that we write, and, naming the field of config.json, for a model that it
+// would compute otherwise or not load.
 StatusOr<GgufWriter::Keys> GgufModelKeys(const ModelConfig& config);
 
 // What each frequency of the rotary embedding is divided by, for tensor "rope_freqs.weight"; empty

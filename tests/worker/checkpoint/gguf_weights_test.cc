@@ -169,17 +169,49 @@ TEST_F(GgufWeightsTest, RefusesWhatItDoesNotKnow) {
   EXPECT_THAT(Open(keys, {embedding_}), is_bad(StatusCode::kUnimplemented, "dimension_count"));
 }
 
+std::vector<float> FactorsOf(const Llama3Rope& rope, double theta, int64_t width) {
+  const std::vector<double> factors = Llama3RopeFactors(rope, theta, width);
+  return {factors.begin(), factors.end()};
+}
+
 TEST(GgufRope, FactorsGiveBackLlama3sFields) {
-  const Llama3Rope fields[] = {{8, 1, 4, 8192}, {32, 1, 4, 8192}, {4, 2, 16, 8192}};
-  for (const Llama3Rope& rope : fields) {
-    std::vector<float> factors;
-    for (const double factor : Llama3RopeFactors(rope, 500000, 128))
-      factors.push_back(static_cast<float>(factor));
-    ASSERT_OK_AND_ASSIGN(const Llama3Rope fitted, FitLlama3Rope(factors, 500000));
-    EXPECT_EQ(fitted.factor, rope.factor);
-    EXPECT_NEAR(fitted.low_freq_factor, rope.low_freq_factor, 1e-3);
-    EXPECT_NEAR(fitted.high_freq_factor, rope.high_freq_factor, 1e-3);
+  for (const double factor : {8.0, 32.0}) {
+    for (const int64_t length : {8192, 4096, 64}) {
+      const Llama3Rope rope{.factor = factor, .original_max_positions = length};
+      ASSERT_OK_AND_ASSIGN(const Llama3Rope fitted,
+                           FitLlama3Rope(FactorsOf(rope, 500000, 128), 500000));
+      EXPECT_EQ(fitted.factor, factor);
+      EXPECT_EQ(fitted.low_freq_factor, 1);
+      EXPECT_EQ(fitted.high_freq_factor, 4);
+      EXPECT_EQ(fitted.original_max_positions, length);
+    }
   }
+}
+
+// Many lengths and widths, also such that only one frequency or none lies between the bounds, or
+// that all lie on one side of them.
+TEST(GgufRope, FactorsComeBackWhateverTheLengthsWere) {
+  for (const double theta : {10000.0, 500000.0})
+    for (const int64_t width : {4, 8, 32, 128})
+      for (const double length : {2.0, 7.0, 16.0, 27.0, 300.0, 5000.0, 131072.0, 9e6})
+        for (const auto& [low, high] :
+             {std::pair{1.0, 4.0}, {2.0, 16.0}, {0.3, 0.31}, {3.0, 50.0}}) {
+          const Llama3Rope rope{.factor = 8,
+                                .low_freq_factor = low,
+                                .high_freq_factor = high,
+                                .original_max_positions = static_cast<int64_t>(length)};
+          const std::vector<float> factors = FactorsOf(rope, theta, width);
+          const auto fitted = FitLlama3Rope(factors, theta);
+          ASSERT_OK(fitted.status())
+              << fmt::format("{} {} {} {} {}", theta, width, length, low, high);
+          EXPECT_GT(fitted->high_freq_factor, fitted->low_freq_factor);
+          EXPECT_GT(fitted->low_freq_factor, 0);
+          const std::vector<float> again = FactorsOf(*fitted, theta, width);
+          for (size_t i = 0; i < factors.size(); ++i) EXPECT_NEAR(again[i] / factors[i], 1, 1e-5);
+        }
+}
+
+TEST(GgufRope, OtherFactorsAreRefused) {
   const std::vector<float> other = {1, 8, 1, 8};
   EXPECT_THAT(FitLlama3Rope(other, 500000),
               StatusIs(StatusCode::kUnimplemented, HasSubstr("rope_freqs")));
