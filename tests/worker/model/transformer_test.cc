@@ -112,11 +112,17 @@ struct Reference {
     return Half(h, name(names.mlp_norm), name(names.mlp_after_norm),
                 [&](const Tensor& n) { return Mlp(n, layer); });
   }
+  // RoBERTa's as fairseq makes them: a count of the tokens that are no pads, behind the pad's place.
+  Tensor PlacesOf(const Tensor& ids) const {
+    if (!family.positions_after_pad) return at::arange(ids.size(0), at::kLong);
+    const Tensor text = ids.ne(config.pad_id).to(at::kLong);
+    return text.cumsum(0) * text + config.pad_id;
+  }
   Tensor Embed(const Tensor& ids) const {
     Tensor x = at::embedding(W(names.token_embedding), ids);
     if (family.scales_embeddings) x = x * std::sqrt(static_cast<double>(config.hidden_size));
     if (family.position == PositionKind::kLearned) {
-      x = x + W(names.position_embedding).narrow(0, config.first_position, x.size(0));
+      x = x + at::embedding(W(names.position_embedding), PlacesOf(ids));
     }
     if (!names.type_embedding.empty()) x = x + W(names.type_embedding)[0];
     return names.embedding_norm.empty() ? x : NormOf(x, names.embedding_norm);
