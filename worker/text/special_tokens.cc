@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <functional>
 #include <set>
 
 #include "worker/text/tokenizer_parts.h"
@@ -194,6 +195,25 @@ std::vector<std::pair<std::optional<int64_t>, NamedToken>> AllTokens(const Token
   return all;
 }
 
+// Takes out of `tokens`, texts as JSON has them, those that stand under a "content" of a
+// tokenizer.json: one look over the file, which is large, and only until all are found.
+void RemoveThoseThere(std::string_view tokenizer_json, std::set<std::string, std::less<>>& tokens) {
+  constexpr std::string_view kKey = "\"content\"";
+  constexpr std::string_view kBetween = ": \t\r\n";
+  size_t at = 0;
+  while (!tokens.empty() && (at = tokenizer_json.find(kKey, at)) != std::string_view::npos) {
+    at = tokenizer_json.find_first_not_of(kBetween, at + kKey.size());
+    if (at == std::string_view::npos || tokenizer_json[at] != '"') continue;
+    size_t end = at + 1;
+    while (end < tokenizer_json.size() && tokenizer_json[end] != '"')
+      end += tokenizer_json[end] == '\\' ? 2 : 1;
+    if (end >= tokenizer_json.size()) return;
+    const auto found = tokens.find(tokenizer_json.substr(at, end + 1 - at));
+    if (found != tokens.end()) tokens.erase(found);
+    at = end + 1;
+  }
+}
+
 // The ids of a tokenizer.json's tokens, of its vocabulary and added ones.
 StatusOr<std::map<std::string, int64_t>> IdsOf(const ordered_json& tokenizer) {
   const Status broken = InvalidArgument(
@@ -276,12 +296,10 @@ Status AddNamedTokens(const TokenNames& names, Json& vocab, Json& added_tokens,
 
 StatusOr<std::string> WithNamedTokens(std::string_view tokenizer_json, TokenNames& names) {
   const auto tokens = AllTokens(names);
-  const bool all_there = std::all_of(tokens.begin(), tokens.end(), [&](const auto& one) {
-    const std::string text = Json(one.second.content).dump();
-    return tokenizer_json.find("\"content\": " + text) != std::string_view::npos ||
-           tokenizer_json.find("\"content\":" + text) != std::string_view::npos;
-  });
-  if (all_there) return std::string(tokenizer_json);
+  std::set<std::string, std::less<>> missing;
+  for (const auto& one : tokens) missing.insert(Json(one.second.content).dump());
+  RemoveThoseThere(tokenizer_json, missing);
+  if (missing.empty()) return std::string(tokenizer_json);
   ordered_json tokenizer = ordered_json::parse(tokenizer_json, nullptr, /*allow_exceptions=*/false);
   ASSIGN_OR_RETURN(const auto ids, IdsOf(tokenizer));
   std::set<std::string> added;
