@@ -25,9 +25,10 @@ StatusOr<nlohmann::ordered_json> Message(const char* role, const std::string& co
 StatusOr<nlohmann::ordered_json> Conversation(const std::string& system);
 // What a chat template is given, as transformers' apply_chat_template.
 struct ChatPrompt {
-  nlohmann::ordered_json messages;   // a list of them
-  nlohmann::ordered_json tools;      // a list of JSON schemas; null: none
-  nlohmann::ordered_json variables;  // an object: further variables of the template; null: none
+  nlohmann::ordered_json messages = {};  // a list of them
+  nlohmann::ordered_json tools = {};     // a list of JSON schemas; null: none
+  nlohmann::ordered_json variables =
+      {};  // an object: further variables of the template; null: none
 };
 // The conversation rendered up to where the assistant's answer begins; special tokens in it,
 // whoever wrote them, become their ids. `now` is what a template that asks for the date is told.

@@ -1,6 +1,7 @@
 #include "worker/tool/stop_strings.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <utility>
 
 namespace trainyard::worker {
@@ -50,7 +51,7 @@ std::string StopStrings::Release(size_t bytes) {
   for (size_t i = 0; i < bytes; ++i)
     if (shown_[i]) released += held_[i];
   held_.erase(0, bytes);
-  shown_.erase(shown_.begin(), shown_.begin() + static_cast<ptrdiff_t>(bytes));
+  shown_.erase(shown_.begin(), shown_.begin() + static_cast<std::ptrdiff_t>(bytes));
   return released;
 }
 
