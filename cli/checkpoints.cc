@@ -73,6 +73,13 @@ Status Download(Client& client, const v1::GetCheckpointResponse& checkpoint,
   return OkStatus();
 }
 
+// The class of transformers that loads the folder with its head.
+std::string_view AutoClassOf(const std::filesystem::path& folder) {
+  const auto text = ReadFile(folder / "config.json", 1 << 20);
+  const bool masked = text.ok() && text->find("ForMaskedLM\"") != std::string::npos;
+  return masked ? "AutoModelForMaskedLM" : "AutoModelForCausalLM";
+}
+
 template <class Use>
 int WithCheckpoint(const Place& place, const std::string& ref, Use use) {
   auto client = Client::Connect(place);
@@ -161,11 +168,9 @@ int CheckpointExport(const Place& place, const std::string& ref, const std::stri
       return Fail(ErrnoStatus(error.value(), fmt::format("cannot make folder {}", folder)));
     if (const Status status = Download(client, found, folder); !status.ok()) return Fail(status);
     std::printf("%s\n", std::filesystem::absolute(folder).c_str());
-    std::fprintf(stderr,
-                 "step %ld of %s; load it with transformers' "
-                 "AutoModelForCausalLM.from_pretrained(\"%s\")\n",
+    std::fprintf(stderr, "step %ld of %s; load it with transformers' %s.from_pretrained(\"%s\")\n",
                  static_cast<long>(found.checkpoint().step()), found.checkpoint().job_id().c_str(),
-                 folder.c_str());
+                 std::string(AutoClassOf(folder)).c_str(), folder.c_str());
     return static_cast<int>(kOk);
   });
 }

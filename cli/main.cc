@@ -95,9 +95,9 @@ void AddJobCommands(CLI::App& app, Words& w, Run* run) {
   JobCommand(app, "wait", "return when it has ended", w, run, [&w](Format) {
     return Wait(w.place, w.job, w.timeout_seconds);
   })->add_option("--timeout", w.timeout_seconds, "seconds; exit 124 when they pass");
-  JobCommand(app, "cancel", "stop it for good", w, run, [&w](Format f) {
-    return Cancel(w.place, w.job, w.now, f);
-  })->add_flag("--now", w.now, "without a last checkpoint");
+  JobCommand(app, "cancel", "stop it for good, with a checkpoint of its last step", w, run,
+             [&w](Format f) { return Cancel(w.place, w.job, w.now, f); })
+      ->add_flag("--now", w.now, "without a last checkpoint");
   JobCommand(app, "retry", "a new attempt of a failed job, from its last checkpoint", w, run,
              [&w](Format f) { return Retry(w.place, w.job, f); });
   CLI::App* logs =

@@ -34,6 +34,22 @@ StatusOr<v1::Job> Create(Client& client, ParsedJob& parsed, const SubmitOptions&
   return client.Call(client.jobs(), &v1::JobService::Stub::CreateJob, request);
 }
 
+// A masked model fills places: it goes on from no prompt.
+void TellWhatIsNext(const JobSpec& spec, const char* id) {
+  std::fprintf(stderr, "done. Try:\n");
+  if (spec.objective == "masked") {
+    std::fprintf(stderr,
+                 "  trainyard checkpoint export %s@latest --to model/   (its README.md shows how "
+                 "to fill masks)\n",
+                 id);
+    return;
+  }
+  std::fprintf(stderr,
+               "  trainyard generate --model job:%s@latest --prompt \"...\"\n"
+               "  trainyard checkpoint export %s@latest --to model/\n",
+               id, id);
+}
+
 }  // namespace
 
 int Submit(const Place& place, const SubmitOptions& options, Format format) {
@@ -61,11 +77,7 @@ int Submit(const Place& place, const SubmitOptions& options, Format format) {
   }
   const int code = options.quiet_wait ? Wait(place, job->job_id(), 0) : Watch(place, job->job_id());
   if (code == kOk && parsed->spec.kind == "evaluate") return Evaluate(place, id, format);
-  if (code == kOk && !options.quiet_wait)
-    std::fprintf(stderr,
-                 "done. Try:\n  trainyard generate --model job:%s@latest --prompt \"...\"\n"
-                 "  trainyard checkpoint export %s@latest --to model/\n",
-                 id, id);
+  if (code == kOk && !options.quiet_wait) TellWhatIsNext(parsed->spec, id);
   if (code == kJobFailed) std::fprintf(stderr, "why: trainyard explain %s\n", id);
   return code;
 }

@@ -17,6 +17,7 @@
 #include "cli/exit_code.h"
 #include "common/clock.h"
 #include "common/files.h"
+#include "common/lock_owner.h"
 
 namespace trainyard::cli {
 namespace {
@@ -67,7 +68,7 @@ class Cluster {
   Cluster(const Place& place, const UpOptions& options) : place_(place), options_(options) {
     sigset_t mask;
     sigemptyset(&mask);
-    for (const int signal : {SIGINT, SIGTERM, SIGCHLD}) sigaddset(&mask, signal);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) sigaddset(&mask, signal);
     ::sigprocmask(SIG_BLOCK, &mask, nullptr);
     signals_ = UniqueFd(::signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK));
   }
@@ -91,7 +92,28 @@ class Cluster {
   }
 
  private:
+  // Those of an earlier `up` on this home may still drain.
+  Status CheckNobodyIsThere() const {
+    std::vector<std::pair<std::string, std::filesystem::path>> locks = {
+        {"the coordinator", place_.home / "coordinator" / "lock"}};
+    for (int i = 0; i < options_.workers; ++i) {
+      const std::string id = fmt::format("worker-{}", i);
+      locks.emplace_back(id, place_.home / "worker" / id / "lock");
+    }
+    std::string held;
+    for (const auto& [name, lock] : locks)
+      if (const auto holder = LockHolder(lock))
+        held += fmt::format("{}{} ({})", held.empty() ? "" : ", ", name, *holder);
+    if (held.empty()) return OkStatus();
+    return WithReason(
+        FailedPrecondition("a cluster runs on {} already, or still stops: {}. Use it, stop it "
+                           "(Ctrl-C where it runs), or give this one its own --home",
+                           place_.home.string(), held),
+        "HOME_IN_USE");
+  }
+
   Status Start() {
+    RETURN_IF_ERROR(CheckNobodyIsThere());
     RETURN_IF_ERROR(MakeFolders(place_.home / "logs"));
     const std::filesystem::path programs = ProgramFolder();
     daemons_.push_back(
@@ -166,7 +188,7 @@ class Cluster {
     ::poll(&poll_fd, 1, static_cast<int>(absl::ToInt64Milliseconds(wait)));
     signalfd_siginfo info;
     while (::read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
-      if (info.ssi_signo == SIGINT || info.ssi_signo == SIGTERM) {
+      if (info.ssi_signo != SIGCHLD) {
         hurry_ = interrupted_;
         interrupted_ = true;
       }

@@ -77,12 +77,19 @@ bool MayAct(JobEntry& entry, const Verdict& verdict, absl::Time now) {
   return now - entry.held_since >= verdict.after;
 }
 
+// "cancelled by client:ada; the checkpoint of step 12 is recorded"
+std::string CancelledMessage(const Job& job) {
+  const Checkpoint* newest = NewestCheckpoint(job);
+  if (newest == nullptr) return job.message;
+  return fmt::format("{}; the checkpoint of step {} is recorded", job.message, newest->step);
+}
+
 // The state after an ending attempt has ended, for states that waited for it.
 std::optional<Change> NextState(const Job& job, const Cause& cause) {
   const auto go = [&job](JobState to, Why why) { return JobStateChanged(job.state, to, why); };
   switch (job.state) {
     case JobState::kCancelling:
-      return go(JobState::kCancelled, {"CANCELLED", ReasonOwner::kUser, job.message});
+      return go(JobState::kCancelled, {"CANCELLED", ReasonOwner::kUser, CancelledMessage(job)});
     case JobState::kPreempting:
       return go(JobState::kQueued, {"PREEMPTED", ReasonOwner::kSystem, job.message});
     case JobState::kPausing:
@@ -145,6 +152,12 @@ absl::Duration BackOff(int32_t attempts_without_progress) {
   return absl::Seconds(1 << std::min(attempts_without_progress - 2, 6));
 }
 
+bool SavesAndStops(const Job& job, const Attempt& attempt) {
+  if (IsEnding(attempt)) return false;
+  return job.state == JobState::kPausing || job.state == JobState::kPreempting ||
+         (job.state == JobState::kCancelling && !job.cancel_now);
+}
+
 Status StartAttempt(Ledger& ledger, JobEntry& entry, const Placement& placement) {
   const Job& job = *entry.job;
   Attempt attempt;
@@ -186,6 +199,11 @@ Status Advance(Ledger& ledger, JobEntry& entry) {
     case Verdict::Kind::kSucceeded:
       return Succeed(ledger, entry);
     case Verdict::Kind::kEnds:
+      // It does what it was told: nothing went wrong that a reason had to name.
+      if (SavesAndStops(*entry.job, *open) && verdict.why.reason == "STOPPED") {
+        const Why asked = {entry.job->reason, entry.job->reason_owner, verdict.why.message};
+        return EndAttempt(ledger, entry, asked, verdict.remedy);
+      }
       if (!MayAct(entry, verdict, ledger.Steady())) return OkStatus();
       return EndAttempt(ledger, entry, verdict.why, verdict.remedy);
   }
@@ -229,10 +247,16 @@ Status TakeDeadline(Ledger& ledger, JobEntry& entry) {
                    fmt::format("{} took longer than {}", JobStateName(state),
                                absl::FormatDuration(deadline->within))};
   const Attempt* open = OpenAttempt(*entry.job);
+  const bool saves = open != nullptr && SavesAndStops(*entry.job, *open);
   if (open != nullptr && !IsEnding(*open)) {
     RETURN_IF_ERROR(EndAttempt(ledger, entry, why, Remedy::kReplace));
   }
   if (entry.job->state != state) return OkStatus();
+  if (state == JobState::kCancelling && saves) {
+    // The ranks are told only now to go at once; they have their time to be gone.
+    entry.deadline = ledger.Steady() + deadline->within;
+    return OkStatus();
+  }
   return ledger.Emit(entry, kSelf, {JobStateChanged(state, deadline->then, why)});
 }
 

@@ -28,6 +28,9 @@ Status EndAttempt(Ledger& ledger, JobEntry& entry, const Why& why, Remedy remedy
 Status StopAttempt(Ledger& ledger, JobEntry& entry, const Actor& actor, const Change& state_change,
                    const Why& why);
 
+// The attempt's ranks are told to finish their step, write a checkpoint and stop.
+bool SavesAndStops(const Job& job, const Attempt& attempt);
+
 // What happens when the job was too long in its state.
 Status TakeDeadline(Ledger& ledger, JobEntry& entry);
 

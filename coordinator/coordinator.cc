@@ -74,6 +74,14 @@ Json PhasesOf(const JobEntry& entry) {
   return phases;
 }
 
+// Whether a stop may lose steps that a checkpoint would keep: evaluations write none, and an
+// attempt that does not run yet has done none.
+bool HasStepsToSave(const Job& job) {
+  const Attempt* open = OpenAttempt(job);
+  return job.state == JobState::kRunning && open != nullptr && !IsEnding(*open) &&
+         job.spec->kind != "evaluate";
+}
+
 // Decisions of the coordinator itself that the store could not take come again.
 void LogUntaken(std::string_view what, const Status& status) {
   if (!status.ok()) spdlog::warn("{} waits: {}", what, MessageOf(status));
@@ -186,7 +194,8 @@ StatusOr<JobAnswer> Coordinator::Cancel(const Actor& actor, std::string_view ref
     absl::MutexLock lock(&mu_);
     ASSIGN_OR_RETURN(JobEntry * entry, ledger_->Resolve(ref));
     const Job& job = *entry->job;
-    if (job.state == JobState::kCancelled || job.state == JobState::kCancelling) {
+    const bool hurries = job.state == JobState::kCancelling && now && !job.cancel_now;
+    if (job.state == JobState::kCancelled || (job.state == JobState::kCancelling && !hurries)) {
       return AnswerOf(*entry);
     }
     RETURN_IF_ERROR(CheckEtag(job, etag));
@@ -197,11 +206,15 @@ StatusOr<JobAnswer> Coordinator::Cancel(const Actor& actor, std::string_view ref
     }
     const Why why = {"CANCELLED", ReasonOwner::kUser, fmt::format("cancelled by {}", actor)};
     const bool at_once = OpenAttempt(job) == nullptr && IsLegal(job.state, JobState::kCancelled);
+    const bool saves = !now && HasStepsToSave(job);
     Change change =
-        JobStateChanged(job.state, at_once ? JobState::kCancelled : JobState::kCancelling, why);
-    change.payload["cancel_now"] = now;
+        hurries ? JobNoted(why)
+                : JobStateChanged(job.state, at_once ? JobState::kCancelled : JobState::kCancelling,
+                                  why);
+    change.payload["cancel_now"] = !saves;
     change.payload["phases"] = PhasesOf(*entry);
-    RETURN_IF_ERROR(StopAttempt(*ledger_, *entry, actor, change, why));
+    RETURN_IF_ERROR(saves ? ledger_->Emit(*entry, actor, {change})
+                          : StopAttempt(*ledger_, *entry, actor, change, why));
     answer = AnswerOf(*entry);
     notices = ledger_->TakeNotices();
   }

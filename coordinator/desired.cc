@@ -2,13 +2,14 @@
 
 #include <utility>
 
+#include "coordinator/attempts.h"
+
 namespace trainyard::coordinator {
 namespace {
 
 Stop StopOf(const Job& job, const Attempt& attempt) {
   if (IsEnding(attempt)) return Stop::kNow;
-  const bool saves = job.state == JobState::kPausing || job.state == JobState::kPreempting;
-  return saves ? Stop::kCheckpoint : Stop::kNone;
+  return SavesAndStops(job, attempt) ? Stop::kCheckpoint : Stop::kNone;
 }
 
 std::vector<std::string> Peers(const JobEntry& entry) {

@@ -6,6 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/lock_owner.h"
+
 namespace trainyard::coordinator {
 
 StatusOr<Home> Home::Open(const std::filesystem::path& home) {
@@ -15,16 +17,10 @@ StatusOr<Home> Home::Open(const std::filesystem::path& home) {
   UniqueFd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock.valid()) return ErrnoStatus(errno, fmt::format("cannot open {}", path.string()));
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    const std::string owner = ReadFile(path, 64).value_or("");
-    return FailedPrecondition(
-        "another coordinator (process {}) has {}; stop it, or use another "
-        "--home",
-        owner.empty() ? "unknown" : owner, home.string());
+    return FailedPrecondition("another coordinator ({}) has {}; stop it, or use another --home",
+                              DescribeLockOwner(path), home.string());
   }
-  const std::string pid = std::to_string(::getpid());
-  if (::ftruncate(lock.get(), 0) != 0)
-    return ErrnoStatus(errno, fmt::format("cannot write {}", path.string()));
-  RETURN_IF_ERROR(WriteAll(lock.get(), pid, path.string()));
+  RETURN_IF_ERROR(WriteLockOwner(lock.get(), path));
   return Home(home, std::move(lock));
 }
 

@@ -13,6 +13,7 @@
 #include "common/metrics/registry.h"
 #include "common/standard_streams.h"
 #include "common/thread.h"
+#include "common/version.h"
 #include "common/wire/channel.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/history/history.h"
@@ -98,7 +99,7 @@ class Sweeper {
 StatusOr<CoordinatorOptions> MakeOptions(BlobStore& blobs) {
   CoordinatorOptions options;
   options.epoch = RandomHex(8);
-  options.version = "0.1";
+  options.version = kVersion;
   const std::string probe = RandomHex(32);
   options.blob_probe_key = fmt::format("{}/{}", kProbeFolder, options.epoch);
   options.blob_probe_digest = Sha256(probe);
@@ -213,6 +214,7 @@ int Main(int argc, char** argv) {
   sigemptyset(&stop_signals);
   sigaddset(&stop_signals, SIGTERM);
   sigaddset(&stop_signals, SIGINT);
+  sigaddset(&stop_signals, SIGHUP);  // the terminal is gone
   pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   spdlog::flush_on(spdlog::level::info);

@@ -260,7 +260,9 @@ Status TakeRank(Ledger& ledger, const WorkerEntry& worker, const RankReport& ran
   const bool starts =
       entry->job->state == JobState::kStarting || entry->job->state == JobState::kRecovering;
   RankLive live = Known(state, rank.live, ledger.Steady());
-  if (starts && IsProgress(state.live, live)) {
+  // So has a last checkpoint while bytes of it arrive.
+  const bool saves = entry->job->state == JobState::kCancelling && live.phase == "saving";
+  if ((starts || saves) && IsProgress(state.live, live)) {
     entry->deadline = ledger.Steady() + deadline->within;
   }
   const std::string address = state.live.listen_address;

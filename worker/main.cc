@@ -8,12 +8,14 @@
 #include <sys/signalfd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 
 #include "common/blob_store.h"
 #include "common/clock.h"
 #include "common/files.h"
 #include "common/http/status_server.h"
+#include "common/lock_owner.h"
 #include "common/standard_streams.h"
 #include "common/wire/channel.h"
 #include "worker/agent/agent.h"
@@ -23,6 +25,7 @@
 namespace trainyard::worker {
 namespace {
 
+constexpr char kPortFile[] = "http-port";
 constexpr int kOk = 0, kFailed = 1, kUsage = 2, kDenied = 4;
 
 int Fail(const Status& status, int code = kFailed) {
@@ -38,8 +41,10 @@ StatusOr<UniqueFd> LockHome(const std::filesystem::path& home) {
   if (!fd.valid()) return ErrnoStatus(errno, fmt::format("cannot open {}", path.string()));
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0)
     return FailedPrecondition(
-        "another trainyard-worker runs on {}; give this one its own --home and --id",
-        home.string());
+        "another trainyard-worker ({}) runs on {}; stop it, or give this one its own --home and "
+        "--id",
+        DescribeLockOwner(path), home.string());
+  RETURN_IF_ERROR(WriteLockOwner(fd.get(), path));
   return fd;
 }
 
@@ -79,6 +84,15 @@ void OnSignal(int number, const Flags& flags, int signals_so_far, Agent& agent, 
     *leave = true;
 }
 
+// The HTTP port of the daemon's last life on this home: who scrapes it finds it there again. 0:
+// none.
+int LastPort(const std::filesystem::path& file) {
+  const std::string text = ReadFile(file, 64).value_or("");
+  int port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  return error == std::errc() && port > 0 && port < 65536 ? port : 0;
+}
+
 int Serve(const Flags& flags, int signal_fd) {
   static const SystemClock clock;
   const StatusOr<UniqueFd> lock = LockHome(flags.home);
@@ -111,6 +125,7 @@ int Serve(const Flags& flags, int signal_fd) {
   const auto http = StatusServer::Start(
       {.address = flags.http.empty() ? "127.0.0.1:7079" : flags.http,
        .next_free_port = flags.http.empty(),
+       .last_port = LastPort(flags.home / kPortFile),
        .metrics = [&] { return MetricsText(flags.id, numbers(), slots); },
        .ready = [&]() -> Status {
          if (numbers().connected) return OkStatus();
@@ -121,6 +136,10 @@ int Serve(const Flags& flags, int signal_fd) {
              return scraper_token.empty() || ConstantTimeEquals(Sha256(sent), scraper_token);
            }});
   if (!http.ok()) return Fail(http.status());
+  const std::string& http_address = (*http)->address();
+  const Status kept = WriteFileAtomically(flags.home / kPortFile,
+                                          http_address.substr(http_address.rfind(':') + 1) + "\n");
+  if (!kept.ok()) spdlog::warn("the HTTP port may be another after a restart: {}", MessageOf(kept));
 
   AgentOptions options;
   options.worker_id = flags.id;
@@ -181,7 +200,7 @@ int main(int argc, char** argv) {
   // Before any thread is there, so that all of them leave the signals to the signalfd.
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int number : {SIGINT, SIGTERM}) sigaddset(&signals, number);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, number);
   ::sigprocmask(SIG_BLOCK, &signals, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   const UniqueFd signal_fd(::signalfd(-1, &signals, SFD_CLOEXEC));

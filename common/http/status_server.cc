@@ -71,7 +71,7 @@ class HttplibServer final : public StatusServer {
   Status Listen() {
     ASSIGN_OR_RETURN(const HostPort wanted, Split(options_.address));
     const int tries = options_.next_free_port && wanted.port != 0 ? kNextPorts : 0;
-    int port = -1;
+    int port = tries > 0 && options_.last_port != 0 ? Bind(wanted.host, options_.last_port) : -1;
     for (int i = 0; i <= tries && port < 0; ++i) port = Bind(wanted.host, wanted.port + i);
     if (port < 0)
       return Unavailable("cannot listen on {}: is the port taken? Choose another one, or 0",

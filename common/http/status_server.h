@@ -17,6 +17,7 @@ namespace trainyard {
 struct StatusServerOptions {
   std::string address;          // "127.0.0.1:7078"; port 0: any free one
   bool next_free_port = false;  // the port is taken: try the 99 after it
+  int last_port = 0;            // tried before all of these; 0: none
   std::function<std::string()> metrics;
   std::function<Status()> ready;
   // Whether this token (empty: none was sent) may read metrics. Called from several threads.

@@ -91,7 +91,11 @@ Status Commit(Job& job, const Change& change) {
 
 Status ApplyTo(Job& job, const Change& change, absl::Time time) {
   if (change.type == "JobStateChanged") return SetState(job, change.payload, time);
-  if (change.type == "JobNoted") return SetWhy(job, change.payload), OkStatus();
+  if (change.type == "JobNoted") {
+    SetWhy(job, change.payload);
+    job.cancel_now = change.payload.value("cancel_now", job.cancel_now);
+    return OkStatus();
+  }
   if (change.type == "AttemptStarted") return Start(job, change, time);
   if (change.type == "AttemptEnding" || change.type == "AttemptEnded") {
     return End(job, change, time);

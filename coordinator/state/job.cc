@@ -71,7 +71,8 @@ const std::vector<StateDeadline> kStateDeadlines = {
     {S::kRecovering, absl::Minutes(10), S::kQueued, "RECOVERY_TIMEOUT"},
     {S::kPreempting, absl::Minutes(2), S::kQueued, "PREEMPT_TIMEOUT"},
     {S::kPausing, absl::Minutes(2), S::kPaused, "PAUSE_TIMEOUT"},
-    // Ranks are killed at once; this is for a worker that neither confirms nor counts as lost.
+    // The last checkpoint has this long, counted anew while bytes of it are written; then (at once
+    // without one) the ranks are killed, and confirming that has this long.
     {S::kCancelling, absl::Seconds(60), S::kCancelled, "STOP_UNCONFIRMED"},
 };
 

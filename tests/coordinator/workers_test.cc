@@ -242,7 +242,7 @@ TEST(Coordinator, StartsAgainInTheMiddleOfAnEnd) {
   yard.AddWorker("worker-0").AddWorker("worker-1");
   const JobId job = yard.Submit("llm", 2);
   yard.Train(job, 10);
-  ASSERT_OK(yard.coordinator().Cancel("client:ada", job.value, false, ""));
+  ASSERT_OK(yard.coordinator().Cancel("client:ada", job.value, true, ""));
   yard.Report("worker-0");
   yard.RestartCoordinator();
   EXPECT_EQ(yard.state(job), JobState::kCancelling);

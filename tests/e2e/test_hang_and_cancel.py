@@ -68,7 +68,7 @@ def phases(cluster, job_id):
 
 
 def cancel_while(cluster, name, chance, what):
-    """Submits a job and cancels it while it does `what`; false if the moment was missed."""
+    """Submits a job and cancels it at once while it does `what`; false if the moment was missed."""
     # A model whose checkpoint takes longer than its steps, so that it can be met while saving.
     job_file = cluster.write_job(name=name, steps=4000, save_steps=1 if what == "saving" else 200)
     if what == "saving":
@@ -84,7 +84,7 @@ def cancel_while(cluster, name, chance, what):
         cluster.wait_for_step(job_id, chance.randrange(1, 6))
         wait_for("a rank saves", lambda: "saving" in phases(cluster, job_id))
     begun = time.monotonic()
-    cluster.run("cancel", job_id)
+    cluster.run("cancel", job_id, "--now")
     cluster.wait_for_state(job_id, "CANCELLED", seconds=10)
 
     def free():
@@ -111,3 +111,22 @@ def test_cancel_frees_the_slots_within_ten_seconds(cluster):
                 hit[what] += 1
                 break
     assert sum(hit.values()) == wanted and min(hit.values()) >= wanted // 3, hit
+
+
+def test_cancel_records_a_checkpoint_of_the_last_finished_step_and_now_does_not(cluster):
+    kept = cluster.submit(cluster.write_job(name="kept", steps=100_000, save_steps=0))
+    step = int(cluster.wait_for_step(kept, 5) and cluster.job(kept)["step"])
+    cluster.run("cancel", kept)
+    job = cluster.wait_for_state(kept, "CANCELLED", seconds=30)
+    steps = cluster.checkpoint_steps(kept)
+    assert len(steps) == 1 and steps[0] >= step, (steps, step)
+    assert f"the checkpoint of step {steps[0]} is recorded" in job["message"], job
+    assert cluster.run("checkpoint", "verify", f"{kept}@{steps[0]}").stdout.startswith("intact")
+    # What the trainers did last is what is kept.
+    assert max(int(r.get("step", 0)) for r in cluster.json("describe", kept)["attempts"][-1]["ranks"]) <= steps[0]
+
+    dropped = cluster.submit(cluster.write_job(name="dropped", steps=100_000, save_steps=0))
+    cluster.wait_for_step(dropped, 5)
+    cluster.run("cancel", dropped, "--now")
+    cluster.wait_for_state(dropped, "CANCELLED", seconds=10)
+    assert cluster.checkpoint_steps(dropped) == []

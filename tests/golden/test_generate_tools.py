@@ -4,10 +4,13 @@ chat template: one prompt, a file of them, a conversation of several turns.
     TRAINYARD_BUILD_DIR=build pytest tests/golden/test_generate_tools.py
 """
 
+import fcntl
 import json
 import os
 import pathlib
+import signal
 import subprocess
+import time
 
 import pytest
 
@@ -142,3 +145,34 @@ def test_a_message_that_cannot_be_is_refused_and_the_conversation_goes_on(model,
 def test_a_prompt_that_is_not_utf8_is_refused(model):
     ran = tool("generate", "--model", model, "--chat", b"a\xffb", check=False)
     assert ran.returncode == 2 and b"not UTF-8 at its byte 1" in ran.stderr
+
+
+def full_pipe():
+    """A pipe without room: who writes to it waits until somebody reads."""
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(write, b"." * 4096)
+    return read, write
+
+
+def test_ctrl_c_in_a_chat_ends_the_answer_and_not_the_chat(model, peer):
+    read, write = full_pipe()
+    chat = subprocess.Popen([TRAINER, "tool", "chat", model, "--temperature", "0", "--max-new-tokens", str(NEW),
+                             "--threads", "1"], stdin=subprocess.PIPE, stdout=write, stderr=subprocess.DEVNULL)
+    os.close(write)
+    chat.stdin.write(b"anna greets boris\n")
+    chat.stdin.flush()
+    deadline = time.monotonic() + 30
+    while "pipe_write" not in pathlib.Path(f"/proc/{chat.pid}/wchan").read_text():  # its first words wait for us
+        assert time.monotonic() < deadline and chat.poll() is None
+        time.sleep(0.01)
+    chat.send_signal(signal.SIGINT)
+    chat.stdin.write(b"/reset\nthe garden\n/quit\n")
+    chat.stdin.close()
+    with os.fdopen(read, "rb") as stream:
+        said = stream.read()[4096:].decode()
+    assert chat.wait(30) == 0
+    first, second = said.split("\n", 1)
+    whole = peer.reply("anna greets boris")
+    assert whole.startswith(first) and len(first) < len(whole), (first, whole)
+    assert second == peer.reply("the garden") + "\n"

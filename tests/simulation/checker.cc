@@ -105,6 +105,7 @@ Status Checker::ReadCheckpoint(const Event& event, JobModel& job, const Json& pa
                     job.newest_step);
   }
   job.newest_step = step;
+  if (job.state == JobState::kCancelling) ++last_checkpoints_;
   return OkStatus();
 }
 

@@ -32,6 +32,7 @@ class Checker {
   int64_t events() const { return last_sequence_; }
   int64_t attempts() const { return attempts_; }
   int64_t succeeded() const;
+  int64_t last_checkpoints() const { return last_checkpoints_; }
 
  private:
   struct JobModel {
@@ -54,6 +55,7 @@ class Checker {
 
   int64_t last_sequence_ = 0;
   int64_t attempts_ = 0;
+  int64_t last_checkpoints_ = 0;
   std::map<JobId, JobModel> jobs_;
   std::map<std::string, JobId> created_by_request_;
   std::map<std::string, JobId> acknowledged_;

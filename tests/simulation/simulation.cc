@@ -70,6 +70,7 @@ SimulationResult Simulation::Run() {
   result.attempts = checker_.attempts();
   result.jobs = static_cast<int64_t>(clients_.size());
   result.succeeded = checker_.succeeded();
+  result.last_checkpoints = checker_.last_checkpoints();
   result.digest = world_.digest();
   return result;
 }
@@ -304,10 +305,10 @@ void Simulation::SubmitLoop(Client& client) {
   world_.After(absl::Seconds(3), [this, c = &client] { SubmitLoop(*c); });
 }
 
-void Simulation::AskCancel(Client& client) {
-  Send(nullptr, "cancel " + client.job.value, [this, c = &client] {
+void Simulation::AskCancel(Client& client, bool now) {
+  Send(nullptr, "cancel " + client.job.value, [this, now, c = &client] {
     if (coordinator_ == nullptr || c->job.empty()) return;
-    const auto answer = coordinator_->Cancel("client:ada", c->job.value, false, "");
+    const auto answer = coordinator_->Cancel("client:ada", c->job.value, now, "");
     if (!answer.ok()) return;  // it has ended
     WhenDurable(answer->durable_after, [this, c] { Check(checker_.CancelAcknowledged(c->job)); });
   });
@@ -378,8 +379,9 @@ void Simulation::OneFault() {
     count("slow disk");
     slow_disk_until_ = world_.now() + chance.Between(absl::Seconds(2), absl::Seconds(15));
   } else if (which < 0.90 && !client.job.empty()) {
-    count("cancel");
-    AskCancel(client);
+    const bool now = chance.Happens(0.3);
+    count(now ? "cancel now" : "cancel");
+    AskCancel(client, now);
   } else if (!client.job.empty()) {
     count("retry");
     AskRetry(client);

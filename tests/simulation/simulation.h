@@ -35,6 +35,7 @@ struct SimulationResult {
   int64_t attempts = 0;
   int64_t jobs = 0;
   int64_t succeeded = 0;
+  int64_t last_checkpoints = 0;  // recorded while their jobs were being cancelled
   uint64_t digest = 0;
   std::map<std::string, int64_t> faults;
 };
@@ -83,7 +84,7 @@ class Simulation {
 
   // Clients.
   void SubmitLoop(Client& client);
-  void AskCancel(Client& client);
+  void AskCancel(Client& client, bool now);
   void AskRetry(Client& client);
 
   // Faults.

@@ -108,8 +108,11 @@ void Trainers::Turn(const std::string& host) {
 }
 
 void Trainers::Turn(const RankKey& key, Trainer& trainer) {
-  if (trainer.told.stop != coordinator::Stop::kNone) return Exit(key, trainer, "stopped", "");
   const std::string phase = trainer.says.live.phase;
+  if (trainer.told.stop == coordinator::Stop::kNow) return Exit(key, trainer, "stopped", "");
+  if (trainer.told.stop == coordinator::Stop::kCheckpoint && phase != "finishing") {
+    return SaveAndStop(key, trainer);
+  }
   if (phase == "starting" && key.rank == 0 && !trainer.told.prepare_done) {
     Enter(trainer, "preparing");
   } else if (phase == "preparing") {
@@ -181,6 +184,21 @@ void Trainers::Train(const RankKey& key, Trainer& trainer) {
         WrittenCheckpoint{step, CheckpointKey(key.job, step, key.attempt), "digest", 1};
   }
   if (step == max_steps) Enter(trainer, "finishing");
+}
+
+// Rank 0 writes the step it is at and goes once that is recorded; the others go with it.
+void Trainers::SaveAndStop(const RankKey& key, Trainer& trainer) {
+  std::string& phase = trainer.says.live.phase;
+  const int64_t step = trainer.says.live.step;
+  if (phase != "training" && phase != "saving") return Exit(key, trainer, "stopped", "");
+  ++trainer.says.live.beat;
+  trainer.beat_at = world_.now();
+  if (key.rank != 0) return;
+  if (step == 0 || trainer.told.recorded_step >= step) return Exit(key, trainer, "stopped", "");
+  if (phase == "saving") return;
+  Enter(trainer, "saving");
+  trainer.says.checkpoint =
+      WrittenCheckpoint{step, CheckpointKey(key.job, step, key.attempt), "digest", 1};
 }
 
 void Trainers::Finish(Trainer& trainer) {

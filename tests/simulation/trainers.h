@@ -59,6 +59,7 @@ class Trainers {
   void Prepare(Trainer& trainer);
   void Load(const RankKey& key, Trainer& trainer);
   void Train(const RankKey& key, Trainer& trainer);
+  void SaveAndStop(const RankKey& key, Trainer& trainer);
   void Finish(Trainer& trainer);
   void Enter(Trainer& trainer, const std::string& phase);
   void Exit(const RankKey& key, Trainer& trainer, const std::string& kind,

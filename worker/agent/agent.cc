@@ -10,11 +10,11 @@
 #include <cerrno>
 
 #include "common/machine.h"
+#include "common/version.h"
 
 namespace trainyard::worker {
 namespace {
 
-constexpr char kVersion[] = "0.1";
 // How long a draining agent waits for its ranks' last words to be safe.
 constexpr absl::Duration kLastWords = absl::Seconds(5);
 constexpr absl::Duration kLastWordsOfKilled = absl::Seconds(1);

@@ -130,6 +130,10 @@ void Core::OnStatus(const RankKey& key, const link::RankStatus& status, absl::Du
   if (!rank.linked || status.beat > rank.status.beat || status.phase != rank.status.phase ||
       status.waiting_for_coordinator)
     rank.beat_grew_at = now;
+  // Bytes of its last checkpoint arrive: its grace to write it begins anew.
+  if (status.phase == link::Phase::kSaving && status.beat > rank.status.beat &&
+      rank.present.stop_checkpoint_since != absl::InfiniteDuration())
+    rank.present.stop_checkpoint_since = now;
   rank.linked = true;
   rank.heard_at = now;
   rank.status = status;

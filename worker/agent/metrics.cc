@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "common/version.h"
+
 namespace trainyard::worker {
 namespace {
 
@@ -53,6 +55,8 @@ std::string MetricsText(const std::string& worker_id, const AgentNumbers& number
            numbers.connected ? 1 : 0);
   text.Add("trainyard_worker_heartbeat_age_seconds", "gauge", "Since the coordinator last spoke.",
            absl::ToDoubleSeconds(numbers.since_heard));
+  text.Add("trainyard_build_info", "gauge", "The version of this worker; always 1.", 1,
+           fmt::format(",version=\"{}\"", kVersion));
   for (const char* device : {"cpu", "cuda"})
     text.Add("trainyard_worker_slots", "gauge", "Slots offered.",
              static_cast<double>(

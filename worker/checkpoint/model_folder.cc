@@ -51,8 +51,10 @@ std::string ModelCardText(const ModelCard& card) {
   if (!card.data_sha256.empty()) text += Row("SHA-256 of the data", card.data_sha256);
   if (card.masked)
     text +=
-        "\n```python\nfrom transformers import pipeline\n\n"
-        "fill = pipeline(\"fill-mask\", model=\".\")\n"
+        "\n```python\nfrom transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline\n\n"
+        "tokenizer = AutoTokenizer.from_pretrained(\".\")\n"
+        "model = AutoModelForMaskedLM.from_pretrained(\".\")\n"
+        "fill = pipeline(\"fill-mask\", model=model, tokenizer=tokenizer)\n"
         "print(fill(f\"A word is {fill.tokenizer.mask_token} here.\"))\n```\n\n";
   else
     text +=

@@ -61,6 +61,7 @@ void WatchSignals(AloneRank& link, AbortSwitch& abort, const StopSignal& done) {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   while (!done.stopped()) {
     const timespec slice = {.tv_sec = 0, .tv_nsec = 100'000'000};
     if (sigtimedwait(&signals, nullptr, &slice) < 0) continue;

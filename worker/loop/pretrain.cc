@@ -69,6 +69,7 @@ class Pretraining {
   Status OpenData();
   Status Resume();
   StatusOr<CheckpointContents> Contents();
+  std::string DataDescription() const;
   StatusOr<link::Outcome> StopHere();
   Status Beat();
   bool first_rank() const { return context_.rank == 0; }
@@ -238,18 +239,26 @@ TrainingState Pretraining::State() const {
 
 StatusOr<CheckpointContents> Pretraining::Contents() {
   ASSIGN_OR_RETURN(const std::vector<ParameterView> parameters, engine_->Parameters());
-  return CheckpointContents{
-      .state = State(),
-      .engine = kPolicy,
-      .parameters = parameters,
-      .weight_format = made_.precision == Precision::kBfloat16 ? WeightFormat::kBfloat16
-                                                               : WeightFormat::kFloat32,
-      .model_config = ModelConfigToJson(engine_->config()),
-      .tokenizer = tokenizer_,
-      .masked = masking_.has_value(),
-      .data_description = fmt::format("{} {} tokens of text from {} source(s).",
-                                      model_.has_weights() ? "Trained further on" : "Pretrained on",
-                                      loader_->tokens_per_epoch(), loader_->sources())};
+  return CheckpointContents{.state = State(),
+                            .engine = kPolicy,
+                            .parameters = parameters,
+                            .weight_format = made_.precision == Precision::kBfloat16
+                                                 ? WeightFormat::kBfloat16
+                                                 : WeightFormat::kFloat32,
+                            .model_config = ModelConfigToJson(engine_->config()),
+                            .tokenizer = tokenizer_,
+                            .masked = masking_.has_value(),
+                            .data_description = DataDescription()};
+}
+
+// What was seen up to here, not what there is to see.
+std::string Pretraining::DataDescription() const {
+  const int64_t seen = progress_.step * loader_->places_per_step();
+  return fmt::format("{} {} tokens: {:.3g} passes over {} tokens of text from {} source{}.",
+                     model_.has_weights() ? "Trained further on" : "Pretrained on", seen,
+                     static_cast<double>(seen) / static_cast<double>(loader_->places_per_epoch()),
+                     loader_->tokens_per_epoch(), loader_->sources(),
+                     loader_->sources() == 1 ? "" : "s");
 }
 
 // All ranks do this after the same step.

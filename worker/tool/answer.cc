@@ -24,7 +24,7 @@ StatusOr<bool> Answer::Take(int32_t id) {
   Add(stops_.Feed(text));
   // A special token is not shown, but a stop text may name it.
   if (!stops_.empty()) Add(stops_.FeedHidden(tokenizer_.SpecialText(id)));
-  return !stops_.stopped();
+  return !stops_.stopped() && !(asked_ && asked_());
 }
 
 Status Answer::Finish() {

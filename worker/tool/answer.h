@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/status.h"
@@ -21,6 +22,8 @@ class Answer {
   using Show = std::function<void(std::string_view text)>;
   Answer(const OpenedModel& model, const std::vector<std::string>& stop, Show show = {});
 
+  // Asked after every token: true ends the answer there.
+  void EndWhen(std::function<bool()> asked) { asked_ = std::move(asked); }
   // The next token; false when the answer ends with it.
   StatusOr<bool> Take(int32_t id);
   // What still waits for its rest, at the end.
@@ -37,6 +40,7 @@ class Answer {
   DecodeStream stream_;
   StopStrings stops_;
   const Show show_;
+  std::function<bool()> asked_;
   std::string text_;
   int64_t tokens_ = 0;
 };

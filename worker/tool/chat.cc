@@ -1,4 +1,6 @@
 #include <absl/cleanup/cleanup.h>
+#include <signal.h>
+#include <time.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -16,12 +18,39 @@ namespace {
 
 using nlohmann::ordered_json;
 
+// Ctrl-C ends the answer that is being written; at the prompt it ends the chat. Made before other
+// threads are, which inherit that it is blocked.
+class Interrupts {
+ public:
+  Interrupts() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGINT);
+    Hold();
+  }
+  void Hold() { pthread_sigmask(SIG_BLOCK, &signals_, nullptr); }
+  void Allow() { pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr); }
+  bool came() const {
+    sigset_t pending;
+    return sigpending(&pending) == 0 && sigismember(&pending, SIGINT) == 1;
+  }
+  // Those that came have done their work.
+  void Forget() {
+    const timespec at_once = {};
+    while (sigtimedwait(&signals_, nullptr, &at_once) > 0) {
+    }
+  }
+
+ private:
+  sigset_t signals_;
+};
+
 // One conversation. What has been read of it is not read again for the next answer.
 class Talk {
  public:
-  static StatusOr<Talk> Begin(const OpenedModel& model, const ChatOptions& options) {
+  static StatusOr<Talk> Begin(const OpenedModel& model, const ChatOptions& options,
+                              const Interrupts& interrupts) {
     ASSIGN_OR_RETURN(ordered_json opening, Conversation(options.system));
-    return Talk(model, options, std::move(opening));
+    return Talk(model, options, interrupts, std::move(opening));
   }
 
   void Reset() { messages_ = opening_; }
@@ -37,13 +66,19 @@ class Talk {
   }
 
  private:
-  Talk(const OpenedModel& model, const ChatOptions& options, ordered_json opening)
-      : model_(model), options_(options), opening_(std::move(opening)), messages_(opening_) {}
+  Talk(const OpenedModel& model, const ChatOptions& options, const Interrupts& interrupts,
+       ordered_json opening)
+      : model_(model),
+        options_(options),
+        interrupts_(interrupts),
+        opening_(std::move(opening)),
+        messages_(opening_) {}
 
   Status Reply() {
     ASSIGN_OR_RETURN(const std::vector<int32_t> prompt,
                      TokensOfChat(model_, {.messages = messages_}, options_.sampling.now));
     Answer answer(model_, options_.sampling.stop, Print);
+    answer.EndWhen([this] { return interrupts_.came(); });
     RETURN_IF_ERROR(Continue(model_, prompt, options_.sampling, answer, &read_));
     Print("\n");
     ASSIGN_OR_RETURN(ordered_json message, Message("assistant", answer.text()));
@@ -53,6 +88,7 @@ class Talk {
 
   const OpenedModel& model_;
   const ChatOptions& options_;
+  const Interrupts& interrupts_;
   const ordered_json opening_;
   ordered_json messages_;
   PrefixCache read_;
@@ -61,20 +97,25 @@ class Talk {
 }  // namespace
 
 Status Chat(const ChatOptions& options) {
+  Interrupts interrupts;
   ASSIGN_OR_RETURN(const OpenedModel model, OpenModel(options.model, options.open));
   if (!model.chat_template.has_value())
     return FailedPrecondition(
         "{} has no chat template; `trainyard generate --prompt` goes on from text",
         options.model.string());
-  ASSIGN_OR_RETURN(Talk talk, Talk::Begin(model, options));
-  std::fprintf(stderr, "Chat with %s: a line is a message; /reset forgets, /quit or Ctrl-D ends.\n",
+  ASSIGN_OR_RETURN(Talk talk, Talk::Begin(model, options, interrupts));
+  std::fprintf(stderr,
+               "Chat with %s: a line is a message; /reset forgets, Ctrl-C ends an answer, "
+               "/quit or Ctrl-D the chat.\n",
                options.model.string().c_str());
   char* line = nullptr;
   size_t capacity = 0;
   const absl::Cleanup free_line = [&line] { std::free(line); };
   while (true) {
     std::fputs("> ", stderr);
+    interrupts.Allow();
     const ssize_t size = ::getline(&line, &capacity, stdin);
+    interrupts.Hold();
     if (size < 0) {
       std::fputs("\n", stderr);
       return OkStatus();
@@ -88,6 +129,7 @@ Status Chat(const ChatOptions& options) {
       continue;
     }
     const Status answered = talk.Say(said);
+    interrupts.Forget();
     if (absl::IsInvalidArgument(answered)) {
       std::fprintf(stderr, "%s\n", MessageOf(answered).c_str());
     } else if (!answered.ok()) {

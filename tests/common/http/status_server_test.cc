@@ -57,6 +57,20 @@ TEST_F(StatusServerTest, ATakenPortIsAnErrorOrTheNextOne) {
   EXPECT_NE(second->address(), server_->address());
 }
 
+TEST_F(StatusServerTest, ThePortOfALastLifeIsTakenAgainIfItIsFree) {
+  StatusServerOptions options = Options();
+  options.address = server_->address();
+  options.next_free_port = true;
+  ASSERT_OK_AND_ASSIGN(auto second, StatusServer::Start(options));
+  const std::string address = second->address();
+  second.reset();
+  options.last_port = std::stoi(address.substr(address.rfind(':') + 1));
+  ASSERT_OK_AND_ASSIGN(second, StatusServer::Start(options));
+  EXPECT_EQ(second->address(), address);
+  ASSERT_OK_AND_ASSIGN(const auto third, StatusServer::Start(options));
+  EXPECT_NE(third->address(), address) << "it is taken: another one";
+}
+
 TEST(StatusServer, RefusesAnAddressThatIsNone) {
   for (const char* address : {"", "localhost", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:99999"}) {
     StatusServerOptions options;

@@ -1,0 +1,43 @@
+"""What a newcomer does in the first hour besides training: stops, starts again, looks, tidies up."""
+
+import os
+import signal
+import subprocess
+import time
+
+from cluster import wait_for
+
+
+def test_workers_keep_their_http_ports_over_a_restart(cluster):
+    def addresses():
+        return {w["worker_id"]: w["http_address"] for w in cluster.json("worker", "list")["workers"]}
+    before = addresses()
+    for pid in cluster.daemon_pids("trainyard-worker"):
+        os.kill(pid, signal.SIGKILL)
+    wait_for("both are back", lambda: len(cluster.daemon_pids("trainyard-worker")) == 2 and cluster.all_connected(), 20)
+    time.sleep(1.5)  # their reports come once a second
+    assert addresses() == before
+
+
+def test_a_second_up_says_who_holds_the_home_and_a_hangup_drains(cluster):
+    second = cluster.run("up", "--grpc-port", 0, "--http-port", 0, check=False)
+    assert second.returncode == 6, second.stderr
+    for name, program in (("the coordinator", "trainyard-coordinator"), ("worker-0", "trainyard-worker")):
+        assert name in second.stderr
+        assert any(f"process {pid}, since 2" in second.stderr for pid in cluster.daemon_pids(program)), second.stderr
+    os.kill(cluster.up.pid, signal.SIGHUP)  # the terminal is gone
+    assert cluster.up.wait(30) == 0
+    assert "draining" in (cluster.home / "up.log").read_text()
+
+
+def test_ctrl_c_in_submit_detaches_with_a_word(cluster):
+    submit = subprocess.Popen([str(cluster.programs / "trainyard"), "submit", str(cluster.write_job(steps=100_000))],
+                              env=cluster.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    job_id = submit.stdout.readline().strip()
+    cluster.wait_for_step(job_id, 2)
+    submit.send_signal(signal.SIGINT)
+    _, words = submit.communicate(timeout=10)
+    assert submit.returncode == 130, words
+    assert f"the job goes on. Come back with: trainyard watch {job_id}" in words, words
+    assert cluster.job(job_id)["state"] == "RUNNING"
+    cluster.run("cancel", job_id, "--now")
