@@ -263,6 +263,8 @@ StatusOr<GgufWriter::Keys> GgufTextKeys(const std::vector<SmallFile>& files,
     }
     ASSIGN_OR_RETURN(const GgufVocabulary vocabulary,
                      GgufFromTokenizerJson(*tokenizer_json, special));
+    for (const std::string& note : vocabulary.notes)
+      std::fprintf(stderr, "note: tokenizer.json: %s\n", note.c_str());
     keys = KeysOf(vocabulary);
     AddEndKeys(EndTokens(config, files, tokenizer, std::ssize(vocabulary.tokens), nullptr, {}),
                vocabulary, keys);

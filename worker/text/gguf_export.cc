@@ -163,6 +163,11 @@ StatusOr<bool> PrependsSpace(const Json& tokenizer) {
 
 Status SentencePiece(const Json& tokenizer, GgufVocabulary& vocabulary) {
   ASSIGN_OR_RETURN(vocabulary.add_space_prefix, PrependsSpace(tokenizer));
+  if (*vocabulary.add_space_prefix && !At(tokenizer, "pre_tokenizer").is_null() &&
+      IsText(At(At(tokenizer, "pre_tokenizer"), "type"), "Metaspace"))
+    vocabulary.notes.emplace_back(
+        "llama.cpp puts a space before every text, this tokenizer.json (Metaspace) only before one "
+        "that does not begin with a space: such texts are cut otherwise there");
   vocabulary.model = "llama";
   vocabulary.pre = "default";
   RETURN_IF_ERROR(AddTokens(tokenizer, /*is_sentencepiece=*/true, vocabulary));

@@ -34,6 +34,7 @@ struct GgufVocabulary {
                          cls_id = {}, mask_id = {};
   std::optional<bool> add_bos = {}, add_eos = {};
   std::optional<bool> add_space_prefix = {};  // "llama"
+  std::vector<std::string> notes = {};        // of an export: where llama.cpp reads text otherwise
 };
 
 // At most so many tokens; the largest vocabularies in use have 262,144.

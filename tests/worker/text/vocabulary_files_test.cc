@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <functional>
+#include <nlohmann/json.hpp>
 
 #include "tests/support/status_matchers.h"
 #include "worker/text/gguf_vocabulary.h"
@@ -14,6 +15,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 constexpr int32_t kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kByte = 6;
 
@@ -157,6 +159,21 @@ TEST(GgufVocabulary, RefusesWhatDoesNotFit) {
     one.breaks(vocabulary);
     EXPECT_THAT(TokenizerJsonFromGguf(vocabulary), StatusIs(one.code, HasSubstr(one.says)));
   }
+}
+
+TEST(GgufFromTokenizerJson, SaysWhereLlamaCppPutsASpaceAndTheFileDoesNot) {
+  ASSERT_OK_AND_ASSIGN(std::string json, TokenizerJsonFromGguf(SentencePieceVocabulary()));
+  EXPECT_THAT(GgufFromTokenizerJson(json, {})->notes, IsEmpty());
+  auto metaspace = nlohmann::json::parse(json);
+  metaspace["normalizer"] = nullptr;
+  metaspace["pre_tokenizer"] = {{"type", "Metaspace"},
+                                {"replacement", "\u2581"},
+                                {"prepend_scheme", "first"},
+                                {"split", false}};
+  EXPECT_THAT(GgufFromTokenizerJson(metaspace.dump(), {})->notes,
+              ElementsAre(HasSubstr("begin with a space")));
+  metaspace["pre_tokenizer"]["prepend_scheme"] = "never";
+  EXPECT_THAT(GgufFromTokenizerJson(metaspace.dump(), {})->notes, IsEmpty());
 }
 
 TEST(GgufFromTokenizerJson, RefusesWhatLlamaCppHasNoNameFor) {
