@@ -27,13 +27,6 @@ StatusOr<std::string> AddressIn(const std::filesystem::path& home) {
 
 }  // namespace
 
-std::filesystem::path DefaultHome() {
-  if (const char* home = std::getenv("TRAINYARD_HOME"); home != nullptr && *home != '\0')
-    return home;
-  const char* user_home = std::getenv("HOME");
-  return std::filesystem::path(user_home == nullptr ? "." : user_home) / ".trainyard";
-}
-
 std::filesystem::path ProgramFolder() {
   std::error_code error;
   return std::filesystem::read_symlink("/proc/self/exe", error).parent_path();

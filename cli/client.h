@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "common/machine.h"
 #include "common/status.h"
 #include "trainyard/v1/blob_service.grpc.pb.h"
 #include "trainyard/v1/checkpoint_service.grpc.pb.h"
@@ -28,7 +29,6 @@ struct Place {
   std::string tls_cert, tls_key;
 };
 
-std::filesystem::path DefaultHome();
 // The folder this program lies in; its sister programs are beside it.
 std::filesystem::path ProgramFolder();
 

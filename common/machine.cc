@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -27,8 +28,8 @@ std::optional<int64_t> NumberIn(const std::filesystem::path& path) {
   return number;
 }
 
-// The folders of this process's memory cgroup and of all above it: version 2 has a line "0::/a/b" in
-// /proc/self/cgroup, version 1 one like "7:memory:/a/b".
+// The folders of this process's memory cgroup and of all above it: version 2 has a line "0::/a/b"
+// in /proc/self/cgroup, version 1 one like "7:memory:/a/b".
 struct Cgroup {
   std::filesystem::path folder;
   const char *limit_file, *usage_file;
@@ -96,6 +97,15 @@ bool MultipliesBfloat16(std::string_view cpuinfo) {
   return false;
 }
 
-bool ThisMachineMultipliesBfloat16() { return MultipliesBfloat16(TextOf("/proc/cpuinfo")); }
+std::filesystem::path DefaultHome() {
+  if (const char* home = std::getenv("TRAINYARD_HOME"); home != nullptr && *home != '\0')
+    return home;
+  const char* user_home = std::getenv("HOME");
+  return std::filesystem::path(user_home == nullptr ? "." : user_home) / ".trainyard";
+}
+
+std::string ReadCpuInfo() { return TextOf("/proc/cpuinfo"); }
+
+bool ThisMachineMultipliesBfloat16() { return MultipliesBfloat16(ReadCpuInfo()); }
 
 }  // namespace trainyard

@@ -37,16 +37,20 @@ Arithmetic ArithmeticOf(const RankShape& shape) {
   a.tokens_per_step = shape.ranks * shape.rows_per_rank * step.length;
   a.steps = shape.steps;
   a.tokens = a.steps * a.tokens_per_step;
+  a.operations_per_token =
+      OperationsPerToken(model, step.length, LearningShare(step.masking), step.recompute);
+  return a;
+}
+
+double OperationsPerToken(const ModelConfig& model, int64_t length, double learning,
+                          Recompute recompute) {
   const auto multiplying = static_cast<double>(MultiplyingParameters(model));
   const double head = static_cast<double>(HeadParameters(model));
-  const auto attention = static_cast<double>(model.layers * model.query_width() * step.length) *
+  const auto attention = static_cast<double>(model.layers * model.query_width() * length) *
                          (model.is_causal() ? 1 : 2);
-  a.operations_per_token =
-      6 * (multiplying - head + LearningShare(step.masking) * head) + 6 * attention;
-  if (step.recompute == Recompute::kBlock) {
-    a.operations_per_token += 2 * (multiplying - head) + 2 * attention;
-  }
-  return a;
+  double operations = 6 * (multiplying - head + learning * head) + 6 * attention;
+  if (recompute == Recompute::kBlock) operations += 2 * (multiplying - head) + 2 * attention;
+  return operations;
 }
 
 double TokensPerSecond(const Arithmetic& arithmetic, int ranks, double operations_per_second) {

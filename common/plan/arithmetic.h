@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "common/plan/memory.h"
+#include "common/plan/recompute.h"
 
 namespace trainyard::plan {
 
@@ -21,6 +22,10 @@ struct Arithmetic {
   double operations_per_token = 0;
 };
 Arithmetic ArithmeticOf(const RankShape& shape);
+
+// Of a token in rows of `length`, `learning` of whose places learn.
+double OperationsPerToken(const ModelConfig& model, int64_t length, double learning,
+                          Recompute recompute);
 
 // At `operations_per_second` of each rank, were the ranks to cost each other nothing.
 double TokensPerSecond(const Arithmetic& arithmetic, int ranks, double operations_per_second);

@@ -1,6 +1,7 @@
 #include "common/plan/memory.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/job_spec/fresh_model.h"
 
@@ -33,12 +34,17 @@ StatusOr<RankShape> RankShapeOf(const JobSpec& spec, int64_t vocab_size, bool bf
     return Unimplemented("a plan for jobs of kind {}{}", spec.kind,
                          spec.model.config.empty() ? " without model.config" : "");
   }
-  RankShape shape;
   // Special tokens cost nothing, and are the tokenizer's.
-  ASSIGN_OR_RETURN(shape.step.model, FreshModelConfig(spec, vocab_size,
-                                                      {{"bos_token_id", nullptr},
-                                                       {"eos_token_id", nullptr},
-                                                       {"pad_token_id", nullptr}}));
+  ASSIGN_OR_RETURN(ModelConfig model, FreshModelConfig(spec, vocab_size,
+                                                       {{"bos_token_id", nullptr},
+                                                        {"eos_token_id", nullptr},
+                                                        {"pad_token_id", nullptr}}));
+  return RankShapeWith(spec, std::move(model), bfloat16);
+}
+
+RankShape RankShapeWith(const JobSpec& spec, ModelConfig model, bool bfloat16) {
+  RankShape shape;
+  shape.step.model = std::move(model);
   shape.step.bfloat16 = bfloat16;
   shape.step.recompute = RecomputeFromName(spec.train.recompute);
   shape.step.rows = spec.train.micro_batch_size;

@@ -29,6 +29,9 @@ struct RankShape {
 // InvalidArgument or Unimplemented names the field.
 StatusOr<RankShape> RankShapeOf(const JobSpec& spec, int64_t vocab_size, bool bfloat16);
 
+// The same for a model that is known; of any kind of job.
+RankShape RankShapeWith(const JobSpec& spec, ModelConfig model, bool bfloat16);
+
 // The vocabulary a spec tells by itself: that of a tokenizer to be trained, which may come out
 // smaller. 0: the tokenizer's file must say.
 int64_t VocabularyOf(const JobSpec& spec);

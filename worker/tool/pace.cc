@@ -1,11 +1,11 @@
 // tool pace: how long a job's micro-batch and update take here, without holding the whole model.
-#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "common/clock.h"
 #include "common/files.h"
 #include "worker/engine/engine.h"
+#include "worker/engine/measure_pace.h"
 #include "worker/objective/cross_entropy.h"
 #include "worker/tool/tools.h"
 
@@ -13,26 +13,6 @@ namespace trainyard::worker {
 namespace {
 
 constexpr int kTimes = 3;  // each; the shortest counts, the first warms up
-
-// Ids that look like noise; a share of the places learns, evenly spread.
-Batch NoiseRows(int64_t rows, int64_t length, int64_t vocab, double learning) {
-  Batch batch;
-  uint32_t state = 1;
-  batch.cu_seqlens.push_back(0);
-  for (int64_t row = 0; row < rows; ++row) {
-    for (int64_t i = 0; i < length; ++i) {
-      state = state * 1664525U + 1013904223U;
-      const auto id = static_cast<int32_t>((state >> 8) % static_cast<uint32_t>(vocab));
-      batch.token_ids_T.push_back(id);
-      const auto place = static_cast<double>(row * length + i);
-      const bool learns = std::floor((place + 1) * learning) > std::floor(place * learning);
-      batch.target_ids_T.push_back(learns ? id : kNoTarget);
-      batch.position_ids_T.push_back(static_cast<int32_t>(i));
-    }
-    batch.cu_seqlens.push_back(static_cast<int32_t>(batch.token_ids_T.size()));
-  }
-  return batch;
-}
 
 struct Seconds {
   double micro_batch = 0, update = 0;
@@ -80,6 +60,14 @@ Status Pace(const PaceOptions& options) {
   };
   std::printf("%.6f %.6f\n", whole(one.micro_batch, two.micro_batch),
               whole(one.update, two.update));
+  return OkStatus();
+}
+
+Status TellPaces(const std::string& probe_json) {
+  const auto json = nlohmann::json::parse(probe_json, nullptr, /*allow_exceptions=*/false);
+  ASSIGN_OR_RETURN(const plan::Probe probe, plan::ProbeFromJson(json));
+  ASSIGN_OR_RETURN(const plan::Paces paces, MeasurePaces(probe));
+  std::printf("%s\n", plan::PacesToJson(paces).dump().c_str());
   return OkStatus();
 }
 
