@@ -61,6 +61,8 @@ std::string Description(const v1::Job& job) {
   line("Checkpoint", job.last_checkpoint_step() > 0
                          ? fmt::format("step {}", job.last_checkpoint_step())
                          : "none recorded");
+  for (const v1::Choice& choice : job.choices())
+    line("Chosen", fmt::format("{} is {}: {}", choice.field(), choice.value(), choice.why()));
   for (const auto& [name, value] :
        std::map<std::string, double>(job.latest_metrics().begin(), job.latest_metrics().end()))
     line(("  " + name).c_str(), fmt::format("{:.6g}", value));

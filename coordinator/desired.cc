@@ -37,6 +37,7 @@ void AddDesired(const JobEntry& entry, const WorkerId& worker, DesiredState& des
     rank.peers = Peers(entry);
     rank.prepare_done = job.prepare_done;
     rank.prepared = job.prepared;
+    rank.choices = job.choices;
     for (const Checkpoint& checkpoint : job.checkpoints) {
       const bool is_resumed = checkpoint.step == attempt.resumed_from_step;
       if (is_resumed && checkpoint.attempt < attempt.number) rank.resume = checkpoint;

@@ -40,6 +40,15 @@ Status CheckRank(const RankReport& rank) {
     RETURN_IF_ERROR(CheckText("ranks.prepared.name", file.name, true));
     RETURN_IF_ERROR(CheckText("ranks.prepared.key", file.key, true));
   }
+  if (rank.choices.size() > kChoicesMax) {
+    return InvalidArgument("worker report: {} choices, the limit is {}", rank.choices.size(),
+                           kChoicesMax);
+  }
+  for (const Choice& choice : rank.choices) {
+    RETURN_IF_ERROR(CheckText("ranks.choices.field", choice.field, true));
+    RETURN_IF_ERROR(CheckText("ranks.choices.value", choice.value, true));
+    RETURN_IF_ERROR(CheckText("ranks.choices.why", choice.why, false));
+  }
   return OkStatus();
 }
 
@@ -179,7 +188,7 @@ bool IsProgress(const RankLive& before, const RankLive& after) {
 
 std::optional<Change> Prepared(const JobEntry& entry, const RankReport& rank) {
   if (!rank.prepare_done || rank.rank != 0 || entry.job->prepare_done) return std::nullopt;
-  return JobPrepared(rank.attempt, rank.prepared);
+  return JobPrepared(rank.attempt, rank.prepared, rank.choices);
 }
 
 // The fence: only the open attempt's word makes a checkpoint count.

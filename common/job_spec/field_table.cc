@@ -183,7 +183,7 @@ std::vector<Field> TrainFields() {
            .aliases = {{"grad_clip"}, {"gradient_clipping"}, {"clip_grad"}}}),
       Value<&TrainSpec::precision>(
           {.name = "precision",
-           .doc = "of products; auto: bf16 where the processor multiplies it fast",
+           .doc = "of products; auto: the faster one where the job runs, measured once and kept",
            .cost = "bf16 halves the memory of activations and rounds more; masters stay fp32",
            .allowed = {"auto", "fp32", "bf16"},
            .value_aliases = {{"float32", "fp32"}, {"bfloat16", "bf16"}},

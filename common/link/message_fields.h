@@ -51,6 +51,13 @@ inline std::span<const EnumName<OutcomeKind>> Names(OutcomeKind) {
 }
 
 template <class A>
+void Fields(A& a, Choice& m) {
+  a("field", m.field);
+  a("value", m.value);
+  a("why", m.why);
+}
+
+template <class A>
 void Fields(A& a, PreparedFile& m) {
   a("name", m.name);
   a("key", m.key);
@@ -92,6 +99,7 @@ void Fields(A& a, RankStatus& m) {
   a("collective_sequence", m.collective_sequence);
   a("listen_address", m.listen_address);
   a("prepared", m.prepared);
+  a("choices", m.choices);
   a("checkpoint", m.checkpoint);
   a("checkpoint_failure", m.checkpoint_failure);
   a("outcome", m.outcome);

@@ -44,6 +44,7 @@ void Fields(A& a, Directive& m) {
   a("job", m.job);
   a("attempt", m.attempt);
   a("prepared", m.prepared);
+  a("choices", m.choices);
   a("peers", m.peers);
   a("attempt_secret", m.attempt_secret);
   a("resume", m.resume);

@@ -19,6 +19,7 @@
 #include <variant>
 #include <vector>
 
+#include "common/choice.h"
 #include "common/ids.h"
 #include "common/status.h"
 
@@ -93,6 +94,8 @@ struct Directive {
   // Set once the prepare phase is recorded: rank 0's report, for every rank. Until then rank 0
   // prepares and the others wait, without a deadline.
   std::optional<std::vector<PreparedFile>> prepared = {};
+  // What rank 0 chose for all of them, recorded with `prepared`; unset by an older agent.
+  std::optional<std::vector<Choice>> choices = {};
   // Listen addresses in rank order; empty until the coordinator knows all of them.
   std::vector<std::string> peers = {};
   std::string attempt_secret = {};  // ranks prove it to each other
@@ -161,6 +164,7 @@ struct RankStatus {
   std::string listen_address = {};  // for its peers; empty until it listens
   // Rank 0, after preparing (or finding it prepared).
   std::optional<std::vector<PreparedFile>> prepared = {};
+  std::optional<std::vector<Choice>> choices = {};  // set with `prepared`
   // Newest checkpoint written whose step is above Directive::recorded_step; rank 0 only, after all
   // ranks have written theirs.
   std::optional<WrittenCheckpoint> checkpoint = {};

@@ -39,6 +39,7 @@ void Fields(A& a, RankSpec& m) {
   a("ranks", m.ranks);
   a("blob_root", m.blob_root);
   a("work_dir", m.work_dir);
+  a("paces_file", m.paces_file);
   a("socket_path", m.socket_path);
   a("bind_address", m.bind_address);
 }

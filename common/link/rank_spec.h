@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,10 +36,13 @@ struct RankSpec {
   int32_t rank = 0;                       // which of `ranks` this process is
   std::vector<RankPlacement> ranks = {};  // of the whole attempt, in rank order
   JobSpec spec = {};                      // resolved
-  std::string blob_root = {};             // folder of the BlobStore; with work_dir all it may open
+  std::string blob_root = {};             // folder of the BlobStore
   std::string work_dir = {};              // this rank's own folder: scratch, exit record
-  std::string socket_path = {};           // the trainer listens here; its folder is 0700
-  std::string bind_address = {};          // for its peers, e.g. "127.0.0.1"; the port is ephemeral
+  // What this host's measurements came to, kept by the agent (common/plan/kept_paces.h). With
+  // blob_root and work_dir all that a rank may open.
+  std::optional<std::string> paces_file = {};
+  std::string socket_path = {};   // the trainer listens here; its folder is 0700
+  std::string bind_address = {};  // for its peers, e.g. "127.0.0.1"; the port is ephemeral
 };
 
 // Atomically, mode as umask has it.

@@ -90,6 +90,14 @@ v1::PreparedFile PreparedToProto(const PreparedFile& file) {
   return proto;
 }
 
+v1::Choice ChoiceToProto(const Choice& choice) {
+  v1::Choice proto;
+  proto.set_field(choice.field);
+  proto.set_value(choice.value);
+  proto.set_why(choice.why);
+  return proto;
+}
+
 Status CheckText(const std::string& text, std::string_view field) {
   if (text.size() <= kTextMax) return OkStatus();
   return WithField(InvalidArgument("{} is longer than {} bytes", field, kTextMax), field);
@@ -151,6 +159,8 @@ StatusOr<RankReport> RankFromProto(const v1::RankReport& proto) {
   rank.prepare_done = proto.prepare_done();
   for (const v1::PreparedFile& file : proto.prepared())
     rank.prepared.push_back(PreparedFromProto(file));
+  for (const v1::Choice& choice : proto.choices())
+    rank.choices.push_back({choice.field(), choice.value(), choice.why()});
   if (proto.checkpoint_step() > 0)
     rank.checkpoint = WrittenCheckpoint{proto.checkpoint_step(), proto.checkpoint_key(),
                                         proto.checkpoint_digest(), proto.checkpoint_size_bytes()};
@@ -177,6 +187,7 @@ v1::DesiredRank DesiredRankToProto(const DesiredRank& rank) {
   for (const std::string& peer : rank.peers) proto.add_peers(peer);
   proto.set_prepare_done(rank.prepare_done);
   for (const PreparedFile& file : rank.prepared) *proto.add_prepared() = PreparedToProto(file);
+  for (const Choice& choice : rank.choices) *proto.add_choices() = ChoiceToProto(choice);
   if (rank.resume.has_value()) {
     proto.mutable_resume()->set_step(rank.resume->step);
     proto.mutable_resume()->set_key(rank.resume->key);
@@ -225,6 +236,7 @@ v1::Job JobToProto(const JobView& view, const std::map<std::string, double>& lat
     if (const auto spec = ToProto(*job.spec); spec.ok()) *proto.mutable_spec() = *spec;
   }
   for (const auto& [field, origin] : job.origins) (*proto.mutable_origins())[field] = origin;
+  for (const Choice& choice : job.choices) *proto.add_choices() = ChoiceToProto(choice);
   for (const Attempt& attempt : job.attempts) *proto.add_attempts() = AttemptToProto(job, attempt);
   if (proto.attempts_size() == 0 || OpenAttempt(job) == nullptr) return proto;
   v1::Attempt* live = proto.mutable_attempts(proto.attempts_size() - 1);

@@ -103,6 +103,7 @@ Status ApplyTo(Job& job, const Change& change, absl::Time time) {
   if (change.type == "JobPrepared") {
     job.prepare_done = true;
     ASSIGN_OR_RETURN(job.prepared, PreparedFromJson(change.payload.at("files")));
+    ASSIGN_OR_RETURN(job.choices, ChoicesFromJson(change.payload.value("choices", Json::array())));
     return OkStatus();
   }
   if (change.type == "CheckpointCommitted") return Commit(job, change);
@@ -160,11 +161,16 @@ Change AttemptEnded(const Attempt& attempt, const Why& why) {
           WhyToJson(why, absl::InfinitePast())};
 }
 
-Change JobPrepared(AttemptNumber attempt, const std::vector<PreparedFile>& files) {
+Change JobPrepared(AttemptNumber attempt, const std::vector<PreparedFile>& files,
+                   const std::vector<Choice>& choices) {
+  std::string message = fmt::format("prepared {} files", files.size());
+  for (const Choice& choice : choices) {
+    message += fmt::format("; {} is {}, {}", choice.field, choice.value, choice.why);
+  }
   return {"JobPrepared",
           attempt,
-          fmt::format("prepared {} files", files.size()),
-          {{"files", PreparedToJson(files)}}};
+          std::move(message),
+          {{"files", PreparedToJson(files)}, {"choices", ChoicesToJson(choices)}}};
 }
 
 Change CheckpointCommitted(const Checkpoint& checkpoint) {

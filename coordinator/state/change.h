@@ -38,7 +38,8 @@ Change AttemptStarted(const Attempt& attempt, std::string_view placement);
 Change AttemptEnding(const Attempt& attempt, const Why& why, bool counts);
 // Every rank is known to be gone; `why` is the first cause.
 Change AttemptEnded(const Attempt& attempt, const Why& why);
-Change JobPrepared(AttemptNumber attempt, const std::vector<PreparedFile>& files);
+Change JobPrepared(AttemptNumber attempt, const std::vector<PreparedFile>& files,
+                   const std::vector<Choice>& choices);
 Change CheckpointCommitted(const Checkpoint& checkpoint);
 Change CheckpointDeleted(const Checkpoint& checkpoint, std::string_view reason);
 Change CheckpointFailed(AttemptNumber attempt, int64_t step, std::string_view why);

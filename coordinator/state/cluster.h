@@ -46,6 +46,7 @@ struct RankReport {
   RankLive live;
   bool prepare_done = false;
   std::vector<PreparedFile> prepared;
+  std::vector<Choice> choices;
   std::optional<WrittenCheckpoint> checkpoint;
   std::optional<CheckpointFailure> checkpoint_failure;
   std::optional<Outcome> outcome;  // set once exited
@@ -74,6 +75,7 @@ struct DesiredRank {
   std::vector<std::string> peers;  // in rank order; empty until all are known
   bool prepare_done = false;
   std::vector<PreparedFile> prepared;
+  std::vector<Choice> choices;
   std::optional<Checkpoint> resume;
   int64_t recorded_step = -1;
   Stop stop = Stop::kNone;

@@ -19,6 +19,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/choice.h"
 #include "common/ids.h"
 #include "common/job_spec/job_spec.h"
 
@@ -140,6 +141,7 @@ struct Job {
   bool cancel_now = false;  // cancel without a last checkpoint
   bool prepare_done = false;
   std::vector<PreparedFile> prepared;
+  std::vector<Choice> choices;  // recorded with them
   std::vector<Attempt> attempts;
   std::vector<Checkpoint> checkpoints;  // recorded, oldest first
   int32_t attempts_without_progress = 0;

@@ -96,6 +96,27 @@ StatusOr<std::vector<PreparedFile>> PreparedFromJson(const Json& json) {
   return files;
 }
 
+Json ChoicesToJson(const std::vector<Choice>& choices) {
+  Json json = Json::array();
+  for (const Choice& choice : choices) {
+    json.push_back({{"field", choice.field}, {"value", choice.value}, {"why", choice.why}});
+  }
+  return json;
+}
+
+StatusOr<std::vector<Choice>> ChoicesFromJson(const Json& json) {
+  std::vector<Choice> choices;
+  RETURN_IF_ERROR(ReadJson("a choice", [&] {
+    for (const Json& choice : json) {
+      choices.push_back({choice.at("field").get<std::string>(),
+                         choice.at("value").get<std::string>(),
+                         choice.at("why").get<std::string>()});
+    }
+    return OkStatus();
+  }));
+  return choices;
+}
+
 Json CheckpointToJson(const Checkpoint& checkpoint) {
   Json json = {{"attempt", checkpoint.attempt},
                {"step", checkpoint.step},
@@ -162,6 +183,7 @@ Json ProgressToJson(const Job& job) {
                {"cancel_now", job.cancel_now},
                {"prepare_done", job.prepare_done},
                {"prepared", PreparedToJson(job.prepared)},
+               {"choices", ChoicesToJson(job.choices)},
                {"attempts", std::move(attempts)},
                {"checkpoints", std::move(checkpoints)},
                {"attempts_without_progress", job.attempts_without_progress}};
@@ -185,6 +207,8 @@ Status ReadProgress(const Json& json, Job& job) {
     job.cancel_now = json.at("cancel_now").get<bool>();
     job.prepare_done = json.at("prepare_done").get<bool>();
     ASSIGN_OR_RETURN(job.prepared, PreparedFromJson(json.at("prepared")));
+    // Older builds wrote none.
+    ASSIGN_OR_RETURN(job.choices, ChoicesFromJson(json.value("choices", Json::array())));
     job.attempts.clear();
     for (const Json& attempt : json.at("attempts")) {
       ASSIGN_OR_RETURN(Attempt read, AttemptFromJson(attempt));

@@ -23,6 +23,8 @@ Status ReadProgress(const Json& progress, Job& job);
 
 Json PlacementToJson(const RankPlacement& placement);
 StatusOr<RankPlacement> PlacementFromJson(const Json& json);
+Json ChoicesToJson(const std::vector<Choice>& choices);
+StatusOr<std::vector<Choice>> ChoicesFromJson(const Json& json);
 Json PreparedToJson(const std::vector<PreparedFile>& files);
 StatusOr<std::vector<PreparedFile>> PreparedFromJson(const Json& json);
 Json CheckpointToJson(const Checkpoint& checkpoint);

@@ -34,6 +34,15 @@ void SetPrepared(const std::vector<link::PreparedFile>& files, v1::RankReport& r
   }
 }
 
+void SetChoices(const std::vector<Choice>& choices, v1::RankReport& report) {
+  for (const Choice& choice : choices) {
+    v1::Choice& proto = *report.add_choices();
+    proto.set_field(Utf8(choice.field));
+    proto.set_value(Utf8(choice.value));
+    proto.set_why(Utf8(choice.why));
+  }
+}
+
 v1::Outcome ToProto(const RankEnd& end) {
   v1::Outcome outcome;
   outcome.set_kind(end.kind);
@@ -54,6 +63,9 @@ link::Directive DirectiveOf(const v1::DesiredRank& desired) {
     directive.prepared.emplace();
     for (const v1::PreparedFile& file : desired.prepared())
       directive.prepared->push_back({file.name(), file.key(), file.sha256(), file.size_bytes()});
+    directive.choices.emplace();
+    for (const v1::Choice& choice : desired.choices())
+      directive.choices->push_back({choice.field(), choice.value(), choice.why()});
   }
   directive.peers.assign(desired.peers().begin(), desired.peers().end());
   directive.attempt_secret = desired.attempt_secret();
@@ -244,6 +256,7 @@ v1::RankReport Core::ReportOf(const RankKey& key, const Rank& rank, absl::Durati
   report.set_step_seconds_p99(status.step_seconds_p99);
   report.set_listen_address(Utf8(status.listen_address));
   if (status.prepared) SetPrepared(*status.prepared, report);
+  if (status.choices) SetChoices(*status.choices, report);
   if (status.checkpoint) {
     report.set_checkpoint_step(status.checkpoint->step);
     report.set_checkpoint_key(Utf8(status.checkpoint->key));

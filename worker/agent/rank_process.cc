@@ -13,6 +13,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "common/machine.h"
+
 extern char** environ;
 
 namespace trainyard::worker {
@@ -189,8 +191,9 @@ StatusOr<std::optional<ExitStatus>> Bury(const ProcessIdentity& identity, int pi
 std::map<std::string, std::string> TrainerEnvironment(int64_t threads,
                                                       const std::string& cuda_device) {
   std::map<std::string, std::string> environment;
-  for (const char* name :
-       {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "TRAINYARD_KERNELS"})
+  for (const char* name : {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH"})
+    if (const char* value = std::getenv(name)) environment[name] = value;
+  for (const char* name : kKernelVariables)
     if (const char* value = std::getenv(name)) environment[name] = value;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view pair = *entry;

@@ -49,9 +49,9 @@ struct ExitStatus {
 // it ended; nothing for an adopted process, whose status went to another parent.
 StatusOr<std::optional<ExitStatus>> Bury(const ProcessIdentity& identity, int pidfd);
 
-// What the trainers' environment has: PATH, HOME, LANG, TZ, TMPDIR, LD_LIBRARY_PATH,
-// TRAINYARD_KERNELS and NCCL_* of the agent's own; OMP_NUM_THREADS; CUDA_VISIBLE_DEVICES (empty for
-// a CPU slot). No tokens.
+// What the trainers' environment has: PATH, HOME, LANG, TZ, TMPDIR, LD_LIBRARY_PATH, the
+// kKernelVariables (common/machine.h) and NCCL_* of the agent's own; OMP_NUM_THREADS;
+// CUDA_VISIBLE_DEVICES (empty for a CPU slot). No tokens.
 std::map<std::string, std::string> TrainerEnvironment(int64_t threads,
                                                       const std::string& cuda_device);
 

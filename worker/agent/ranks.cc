@@ -109,6 +109,7 @@ Status Ranks::WriteSpec(const v1::DesiredRank& desired, const RankRecord& record
   ASSIGN_OR_RETURN(spec.spec, SpecOf(desired));
   spec.blob_root = options_.blob_root;
   spec.work_dir = journal_.Folder(record.key);
+  spec.paces_file = (options_.home / "paces.json").string();
   spec.socket_path = record.socket;
   spec.bind_address = options_.bind_address;
   return link::WriteRankSpec(journal_.Folder(record.key) / "spec.json", spec);

@@ -61,9 +61,11 @@ void AloneRank::ReportListenAddress(const std::string& address) {
   directive_.peers = {address};
 }
 
-void AloneRank::ReportPrepared(const std::vector<link::PreparedFile>& files) {
+void AloneRank::ReportPrepared(const std::vector<link::PreparedFile>& files,
+                               const std::vector<Choice>& choices) {
   absl::MutexLock lock(&mu_);
   directive_.prepared = files;
+  directive_.choices = choices;
 }
 
 void AloneRank::ReportCheckpoint(const link::WrittenCheckpoint& checkpoint) {

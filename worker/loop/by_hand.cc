@@ -113,6 +113,7 @@ StatusOr<link::Outcome> RunByHand(const ByHandOptions& options) {
                     return recorded.Record(checkpoint, limit);
                   }});
   context.work_dir = options.out / "work";
+  context.paces_file = options.out / "paces.json";
   context.dataset_path = [&](const BlobRef& file) -> StatusOr<std::filesystem::path> {
     const auto found = files.find(file.sha256);
     if (found == files.end()) {

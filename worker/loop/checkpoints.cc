@@ -146,6 +146,18 @@ StatusOr<TrainingState> LoadCheckpoint(const RankContext& context, const link::R
   return state;
 }
 
+std::string PrecisionOfCheckpoint(const RankContext& context, const link::ResumePoint& from) {
+  const auto folder = FolderOf(context, from.key);
+  if (!folder.ok()) return "";
+  const auto text = ReadFile(*folder / "trainyard" / "state.json", 1 << 20);
+  if (!text.ok()) return "";
+  const auto state = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (!state.is_object() || !state.contains("schedule") || !state["schedule"].is_object())
+    return "";
+  const nlohmann::json said = state["schedule"].value("precision", nlohmann::json());
+  return said == "fp32" || said == "bf16" ? said.get<std::string>() : "";
+}
+
 Status SaveForGood(const RankContext& context, int64_t step, const std::function<Status()>& save) {
   constexpr int kTries = 8;  // after pauses of 1, 2, 4, 8, 16, 30 and 30 seconds
   absl::Duration pause = absl::Seconds(1);

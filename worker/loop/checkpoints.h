@@ -34,6 +34,10 @@ StatusOr<TrainingState> LoadCheckpoint(const RankContext& context, const link::R
                                        std::string_view engine_name, Engine& engine,
                                        const TrainingState& expected);
 
+// "fp32" or "bf16", in which the checkpoint was trained; empty when it does not say (older ones),
+// or cannot be read. Not verified: LoadCheckpoint is to follow.
+std::string PrecisionOfCheckpoint(const RankContext& context, const link::ResumePoint& from);
+
 // Saves by `save` until it works (about two minutes of growing pauses; then its last error), where
 // the job cannot go on without. Null: another rank does. Then waits until the coordinator has
 // recorded the checkpoint of `step`.

@@ -12,6 +12,7 @@
 #include "worker/loop/checkpoints.h"
 #include "worker/loop/evaluation_report.h"
 #include "worker/loop/job_model.h"
+#include "worker/loop/job_precision.h"
 #include "worker/loop/join_peers.h"
 #include "worker/loop/loglikelihood.h"
 #include "worker/loop/outcome.h"
@@ -225,10 +226,27 @@ StatusOr<link::Outcome> Evaluating::Run() {
                   all.word_perplexity, all.bits_per_byte, all.sum.tokens, all.documents));
 }
 
+// Nothing is prepared but the choice of the first rank, for which the others wait.
+Status AgreeOnPrecision(const RankContext& context, const StartingModel& model) {
+  if (context.rank == 0) {
+    ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::Load(model.tokenizer_json));
+    ASSIGN_OR_RETURN(const auto choices, ChooseForJob(context, model, tokenizer));
+    context.link->ReportPrepared({}, choices);
+  }
+  if (context.spec.train.precision != "auto") return OkStatus();
+  context.link->SetPhase(Phase::kWaiting);
+  return context.link
+      ->WaitUntil("the first rank has chosen a precision",
+                  [](const link::Directive& d) {
+                    return d.prepared.has_value() || d.stop != StopMode::kNone;
+                  })
+      .status();
+}
+
 StatusOr<link::Outcome> PrepareAndEvaluate(const RankContext& context) {
   context.link->SetPhase(Phase::kPreparing);
   ASSIGN_OR_RETURN(const StartingModel model, OpenStartingModel(context));
-  if (context.rank == 0) context.link->ReportPrepared({});  // nothing is made for others
+  RETURN_IF_ERROR(AgreeOnPrecision(context, model));
   ASSIGN_OR_RETURN(const std::unique_ptr<Collective> peers, JoinPeers(context));
   context.abort->Arm(peers.get());
   std::optional<PeerCollective> collective;

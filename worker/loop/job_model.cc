@@ -4,6 +4,7 @@
 
 #include "common/job_spec/fresh_model.h"
 #include "common/job_spec/json.h"
+#include "common/machine.h"
 #include "common/model/config_keys.h"
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/loop/precision.h"
@@ -85,16 +86,24 @@ StatusOr<ModelConfig> ModelOfJob(const JobSpec& spec, const StartingModel& model
   return config;
 }
 
+StatusOr<int64_t> VocabularyOfJob(const StartingModel& model, const Tokenizer& tokenizer) {
+  return model.has_weights() ? RowsOfText(tokenizer) : tokenizer.vocab_size();
+}
+
 StatusOr<JobEngine> CreateJobEngine(const RankContext& context, const StartingModel& model,
                                     const Tokenizer& tokenizer, const TokenizerContents& special,
                                     bool learns) {
   const JobSpec& spec = context.spec;
   JobEngine made;
-  ASSIGN_OR_RETURN(const int64_t vocab_size,
-                   model.has_weights() ? RowsOfText(tokenizer) : tokenizer.vocab_size());
+  ASSIGN_OR_RETURN(const int64_t vocab_size, VocabularyOfJob(model, tokenizer));
   ASSIGN_OR_RETURN(const ModelConfig config, ModelOfJob(spec, model, vocab_size, special));
   ASSIGN_OR_RETURN(const Device device, DeviceFromName(spec.resources.device));
-  ASSIGN_OR_RETURN(made.precision, ResolvePrecision(spec.train.precision, device, ReadCpuInfo()));
+  const auto choices = context.link->directive().choices.value_or(std::vector<Choice>());
+  ASSIGN_OR_RETURN(made.precision, ResolvePrecision(spec.train.precision, device, choices,
+                                                    ThisMachineMultipliesBfloat16()));
+  for (const Choice& choice : choices) {
+    spdlog::info("{}: auto is {}, {}", choice.field, choice.value, choice.why);
+  }
   const EngineOptions options{.name = kPolicy,
                               .precision = made.precision,
                               .device = device,

@@ -22,6 +22,10 @@ inline constexpr char kPolicy[] = "policy";
 StatusOr<ModelConfig> ModelOfJob(const JobSpec& spec, const StartingModel& model,
                                  int64_t vocab_size, const TokenizerContents& special);
 
+// Rows of the embedding that text needs: of fresh weights the tokenizer's vocabulary, of given ones
+// one past the greatest id that stands for text.
+StatusOr<int64_t> VocabularyOfJob(const StartingModel& model, const Tokenizer& tokenizer);
+
 struct JobEngine {
   std::unique_ptr<Engine> engine;
   Precision precision = Precision::kFloat32;  // what "auto" came to

@@ -124,8 +124,12 @@ void LinkedRank::ReportListenAddress(const std::string& address) {
   Say([&](link::RankStatus& status) { status.listen_address = address; });
 }
 
-void LinkedRank::ReportPrepared(const std::vector<link::PreparedFile>& files) {
-  Say([&](link::RankStatus& status) { status.prepared = files; });
+void LinkedRank::ReportPrepared(const std::vector<link::PreparedFile>& files,
+                                const std::vector<Choice>& choices) {
+  Say([&](link::RankStatus& status) {
+    status.prepared = files;
+    status.choices = choices;
+  });
 }
 
 void LinkedRank::ReportCheckpoint(const link::WrittenCheckpoint& checkpoint) {

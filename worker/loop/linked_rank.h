@@ -32,7 +32,8 @@ class LinkedRank final : public RankLink {
   void Beat(int64_t step, int64_t collective_sequence) override;
   void StepTook(absl::Duration time) override;
   void ReportListenAddress(const std::string& address) override;
-  void ReportPrepared(const std::vector<link::PreparedFile>& files) override;
+  void ReportPrepared(const std::vector<link::PreparedFile>& files,
+                      const std::vector<Choice>& choices) override;
   void ReportCheckpoint(const link::WrittenCheckpoint& checkpoint) override;
   void ReportCheckpointFailure(const link::CheckpointFailure& failure) override;
   void Metrics(int64_t step, const std::vector<std::pair<std::string, double>>& values) override;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "common/files.h"
+#include "worker/loop/job_precision.h"
 #include "worker/loop/outcome.h"
 
 namespace trainyard::worker {
@@ -147,7 +148,8 @@ StatusOr<PreparedData> FindOrMake(const RankContext& context, const StartingMode
   }
   if (!data.ok()) return data.status();
   ASSIGN_OR_RETURN(const auto files, ListPrepared(context, key, data->manifest_sha256));
-  context.link->ReportPrepared(files);
+  ASSIGN_OR_RETURN(const auto choices, ChooseForJob(context, model, *data->tokenizer));
+  context.link->ReportPrepared(files, choices);
   return data;
 }
 

@@ -19,6 +19,7 @@
 #include "worker/loop/memory_log.h"
 #include "worker/loop/outcome.h"
 #include "worker/loop/peer_collective.h"
+#include "worker/loop/precision.h"
 #include "worker/loop/prepare_phase.h"
 #include "worker/loop/replicas.h"
 #include "worker/loop/skips.h"
@@ -231,7 +232,8 @@ TrainingState Pretraining::State() const {
           .loader = {{"step", progress_.step}},
           .schedule = {{"skips", progress_.skips.total},
                        {"skips_in_a_row", progress_.skips.in_a_row},
-                       {"optim", spec_.train.optim}},
+                       {"optim", spec_.train.optim},
+                       {"precision", PrecisionName(made_.precision)}},
           .data_sha256 = loader_->digest(),
           .tokenizer_sha256 = Sha256(data_.tokenizer->json()),
           .spec_sha256 = Sha256(JobSpecToJson(spec_).dump())};

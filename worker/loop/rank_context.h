@@ -52,6 +52,7 @@ struct RankContext {
   int ranks = 1;
   std::string bind_address = "127.0.0.1";  // where its peers reach this rank
   std::filesystem::path work_dir;          // scratch, this rank's own
+  std::filesystem::path paces_file;        // what this host's measurements came to; empty: nowhere
   // Where the bytes of a file of the job's data lie on this machine.
   std::function<StatusOr<std::filesystem::path>(const BlobRef&)> dataset_path;
   absl::Duration connect_timeout = absl::Minutes(1);      // until all peers have come

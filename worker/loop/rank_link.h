@@ -47,7 +47,9 @@ class RankLink {
   virtual void StepTook(absl::Duration time) = 0;
 
   virtual void ReportListenAddress(const std::string& address) = 0;
-  virtual void ReportPrepared(const std::vector<link::PreparedFile>& files) = 0;
+  // With what was chosen for the whole job.
+  virtual void ReportPrepared(const std::vector<link::PreparedFile>& files,
+                              const std::vector<Choice>& choices) = 0;
   virtual void ReportCheckpoint(const link::WrittenCheckpoint& checkpoint) = 0;
   virtual void ReportCheckpointFailure(const link::CheckpointFailure& failure) = 0;
 

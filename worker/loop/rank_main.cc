@@ -116,6 +116,7 @@ class RankProcess {
         .ranks = static_cast<int>(spec_.ranks.size()),
         .bind_address = spec_.bind_address,
         .work_dir = spec_.work_dir,
+        .paces_file = spec_.paces_file.value_or(""),
         .dataset_path = [&](const BlobRef& file) { return DatasetPath(**blobs, file); },
         .blobs = blobs->get(),
         .link = &*link_,

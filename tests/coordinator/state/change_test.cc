@@ -139,7 +139,7 @@ TEST(Change, TheDerivedRowHoldsEverything) {
   Story story;
   story.Goes(JobState::kQueued).Then(AttemptStarted(AttemptOf(1, 50), "here"));
   story.Goes(JobState::kStarting)
-      .Then(JobPrepared(1, {{"train-0.tok", "prepared/ab", "ab", 10}}))
+      .Then(JobPrepared(1, {{"train-0.tok", "prepared/ab", "ab", 10}}, {}))
       .Then(CheckpointCommitted(CheckpointOf(100, 1)));
   StatusOr<Job> read = JobFromBirth(BirthToJson(story.job()));
   ASSERT_OK(read);

@@ -74,6 +74,39 @@ TEST(ByHand, WithItsKernelsOffHasTheSameCurve) {
   }
 }
 
+TEST(ByHand, AutoMeasuresOnceNamesBothRatesAndAResumeKeepsTheChoice) {
+  const TinyJob job;
+  const std::vector<std::string> set = {"--set", "train.precision=auto", "--set",
+                                        "train.max_steps=4"};
+  std::string output;
+  ASSERT_OK_AND_ASSIGN(int code, job.Run("out", set, &output));
+  ASSERT_EQ(code, 0) << output;
+  EXPECT_THAT(output,
+              ContainsRegex("train.precision: auto is (fp32|bf16), measured: fp32 [0-9.e+]+ "
+                            "tokens/s, bf16 [0-9.e+]+ tokens/s"));
+  ASSERT_TRUE(fs::exists(job.Out("out") / "paces.json"));
+  const bool bf16 = output.find("precision=bf16") != std::string::npos;
+
+  // A measurement would mend this file.
+  ASSERT_OK(WriteFileAtomically(job.Out("out") / "paces.json", "damaged"));
+  std::vector<std::string> more = {"--resume", "--set", "train.precision=auto", "--set",
+                                   "train.max_steps=6"};
+  ASSERT_OK_AND_ASSIGN(code, job.Run("out", more, &output));
+  ASSERT_EQ(code, 0) << output;
+  EXPECT_THAT(output, HasSubstr(bf16 ? "auto is bf16, as " : "auto is fp32, as "));
+  EXPECT_THAT(output, HasSubstr("was trained"));
+  EXPECT_EQ(*ReadFile(job.Out("out") / "paces.json"), "damaged") << "nothing was measured";
+}
+
+TEST(ByHand, ANamedPrecisionMeasuresNothing) {
+  const TinyJob job;
+  std::string output;
+  ASSERT_OK_AND_ASSIGN(const int code, job.Run("out", {"--set", "train.max_steps=1"}, &output));
+  ASSERT_EQ(code, 0) << output;
+  EXPECT_THAT(output, Not(HasSubstr("measured")));
+  EXPECT_FALSE(fs::exists(job.Out("out") / "paces.json"));
+}
+
 TEST(ByHand, LearnsMoreThanHowOftenEachTokenOccurs) {
   const TinyJob job;
   std::string output;

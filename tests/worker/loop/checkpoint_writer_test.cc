@@ -147,8 +147,9 @@ class HeardRank final : public RankLink {
   void ReportListenAddress(const std::string& address) override {
     alone_.ReportListenAddress(address);
   }
-  void ReportPrepared(const std::vector<link::PreparedFile>& files) override {
-    alone_.ReportPrepared(files);
+  void ReportPrepared(const std::vector<link::PreparedFile>& files,
+                      const std::vector<Choice>& choices) override {
+    alone_.ReportPrepared(files, choices);
   }
   void ReportCheckpoint(const link::WrittenCheckpoint& checkpoint) override {
     alone_.ReportCheckpoint(checkpoint);

@@ -7,27 +7,45 @@
 namespace trainyard::worker {
 namespace {
 
-constexpr char kSapphireRapids[] =
-    "processor\t: 0\nmodel name\t: x\nflags\t\t: fpu avx512f avx512_bf16 amx_tile\nbogomips: 1\n";
-constexpr char kMilan[] = "processor\t: 0\nflags\t\t: fpu avx2 fma\nbugs\t\t: avx512_bf16\n";
+using testing::HasSubstr;
 
-TEST(Precision, AutoIsBf16OnlyWhereTheProcessorMultipliesIt) {
-  ASSERT_OK_AND_ASSIGN(Precision precision,
-                       ResolvePrecision("auto", Device::kCpu, kSapphireRapids));
-  EXPECT_EQ(precision, Precision::kBfloat16);
-  ASSERT_OK_AND_ASSIGN(precision, ResolvePrecision("auto", Device::kCpu, kMilan));
-  EXPECT_EQ(precision, Precision::kFloat32);
-  ASSERT_OK_AND_ASSIGN(precision, ResolvePrecision("auto", Device::kCpu, ""));
-  EXPECT_EQ(precision, Precision::kFloat32);
+std::vector<Choice> Chosen(const std::string& value) {
+  return {{.field = "train.other", .value = "7", .why = ""},
+          {.field = kPrecisionField, .value = value, .why = "measured"}};
+}
+
+MATCHER_P(Is, precision, "") { return arg.ok() && *arg == precision; }
+
+TEST(Precision, AutoIsWhatWasChosenForTheJobWhateverThisProcessorHas) {
+  for (const bool multiplies_bfloat16 : {false, true}) {
+    EXPECT_THAT(ResolvePrecision("auto", Device::kCpu, Chosen("bf16"), multiplies_bfloat16),
+                Is(Precision::kBfloat16));
+    EXPECT_THAT(ResolvePrecision("auto", Device::kCpu, Chosen("fp32"), multiplies_bfloat16),
+                Is(Precision::kFloat32));
+  }
+}
+
+TEST(Precision, AJobThatWasPreparedBeforeThereWereChoicesGoesByTheFlagsAsItBegan) {
+  EXPECT_THAT(ResolvePrecision("auto", Device::kCpu, {}, true), Is(Precision::kBfloat16));
+  EXPECT_THAT(ResolvePrecision("auto", Device::kCpu, {}, false), Is(Precision::kFloat32));
+}
+
+TEST(Precision, AutoIsBf16OnAGpu) {
+  EXPECT_THAT(ResolvePrecision("auto", Device::kCuda, {}, false), Is(Precision::kBfloat16));
 }
 
 TEST(Precision, WhatIsAskedForIsUsed) {
-  ASSERT_OK_AND_ASSIGN(Precision precision, ResolvePrecision("bf16", Device::kCpu, kMilan));
-  EXPECT_EQ(precision, Precision::kBfloat16);
-  ASSERT_OK_AND_ASSIGN(precision, ResolvePrecision("fp32", Device::kCpu, kSapphireRapids));
-  EXPECT_EQ(precision, Precision::kFloat32);
-  EXPECT_THAT(ResolvePrecision("fp8", Device::kCpu, ""),
-              StatusIs(StatusCode::kInvalidArgument, testing::HasSubstr("train.precision")));
+  EXPECT_THAT(ResolvePrecision("bf16", Device::kCpu, Chosen("fp32"), false),
+              Is(Precision::kBfloat16));
+  EXPECT_THAT(ResolvePrecision("fp32", Device::kCpu, Chosen("bf16"), true),
+              Is(Precision::kFloat32));
+  EXPECT_THAT(ResolvePrecision("fp8", Device::kCpu, {}, true),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("train.precision")));
+}
+
+TEST(Precision, AChoiceThatIsNoneIsAnError) {
+  EXPECT_THAT(ResolvePrecision("auto", Device::kCpu, Chosen("fp8"), true),
+              StatusIs(StatusCode::kInternal, HasSubstr("fp8")));
 }
 
 }  // namespace

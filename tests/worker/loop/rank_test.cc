@@ -99,6 +99,50 @@ TEST_F(Ranks, TwoHaveTheSameBitsAndTheCurveOfOne) {
   EXPECT_GT(agent.Metric("step_phase_seconds/reduce").at(12), 0);
 }
 
+TEST_F(Ranks, AllComputeInWhatTheFirstChoseAndSaySo) {
+  ScriptedAgent agent(Attempt(2, {"train.precision=auto", "train.max_steps=2"}));
+  ASSERT_OK(agent.Start());
+  ExpectEnd(agent, 0, OutcomeKind::kSucceeded, "");
+  ExpectEnd(agent, 1, OutcomeKind::kSucceeded, "");
+  ASSERT_TRUE(agent.status(0).choices.has_value());
+  ASSERT_EQ(agent.status(0).choices->size(), 1u);
+  const Choice choice = agent.status(0).choices->front();
+  EXPECT_EQ(choice.field, "train.precision");
+  EXPECT_THAT(choice.why, testing::ContainsRegex("measured: fp32 .* tokens/s, bf16 .* tokens/s"));
+  for (const int rank : {0, 1}) {
+    const std::string& output = agent.process(rank).output();
+    EXPECT_THAT(output, testing::HasSubstr("precision=" + choice.value + " ")) << rank;
+    EXPECT_THAT(output, testing::HasSubstr(choice.why)) << rank;
+  }
+  EXPECT_EQ(LinesWith(agent.process(0).output(), "weights_crc32c="),
+            LinesWith(agent.process(1).output(), "weights_crc32c="));
+}
+
+TEST_F(Ranks, ALaterAttemptKeepsWhatIsRecordedAndMeasuresNothing) {
+  const std::vector<std::string> set = {"train.precision=auto", "train.max_steps=2"};
+  ScriptedAgent first(Attempt(1, set));
+  ASSERT_OK(first.Start());
+  ExpectEnd(first, 0, OutcomeKind::kSucceeded, "");
+  ASSERT_TRUE(first.status(0).choices.has_value());
+  const std::string own = first.status(0).choices->front().value;
+  const std::string other = own == "fp32" ? "bf16" : "fp32";
+
+  AttemptOptions options = Attempt(2, set);
+  options.attempt = 2;
+  ScriptedAgent second(options);
+  second.Tell([&](link::Directive& directive) {
+    directive.prepared = first.status(0).prepared;
+    directive.choices = {{.field = "train.precision", .value = other, .why = "of attempt 1"}};
+  });
+  ASSERT_OK(second.Start());
+  for (const int rank : {0, 1}) {
+    ExpectEnd(second, rank, OutcomeKind::kSucceeded, "");
+    EXPECT_THAT(second.process(rank).output(), HasSubstr("precision=" + other + " "));
+    EXPECT_THAT(second.process(rank).output(), HasSubstr("of attempt 1"));
+    EXPECT_THAT(second.process(rank).output(), testing::Not(HasSubstr("measured")));
+  }
+}
+
 TEST_F(Ranks, TwoHaveTheSameBitsWithMuonAndItsCurveOfOne) {
   ScriptedAgent agent(Attempt(2, {"train.optim=muon", "train.precision=fp32"}));
   ASSERT_OK(agent.Start());

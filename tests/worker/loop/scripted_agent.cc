@@ -106,7 +106,10 @@ void ScriptedAgent::Hear(int rank, const link::RankStatus& status) {
     if (!s.listen_address.empty()) peers.push_back(s.listen_address);
   }
   for (link::Directive& directive : directives_) {
-    if (statuses_[0].prepared.has_value()) directive.prepared = statuses_[0].prepared;
+    if (statuses_[0].prepared.has_value() && !directive.prepared.has_value()) {
+      directive.prepared = statuses_[0].prepared;
+      directive.choices = statuses_[0].choices;
+    }
     if (peers.size() == statuses_.size()) directive.peers = peers;
     if (record_ && newest_.has_value()) {
       directive.recorded_step = std::max(directive.recorded_step, newest_->step);
