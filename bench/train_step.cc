@@ -1,15 +1,20 @@
 // Steps of the engine at a named shape, one at a time, so that a driver can interleave them with a
 // peer's (bench/train_step.py). For every line read from standard input it takes one step and
-// answers with a line: seconds, loss, minor page faults.
+// answers with a line: seconds, loss, minor page faults. With --choose it takes none, and writes
+// what `precision: auto` comes to for the shape and the measured rates.
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
 #include <string>
 
 #include "common/clock.h"
 #include "common/job_spec/presets.h"
+#include "common/machine.h"
+#include "common/plan/kept_paces.h"
+#include "common/plan/number_format.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/memory.h"
 #include "worker/objective/cross_entropy.h"
@@ -26,6 +31,7 @@ struct Shape {
   int64_t length = 512;
   int64_t micro_rows = 0;  // 0: one micro-batch
   int threads = 2;
+  bool choose = false;
 };
 
 StatusOr<ModelConfig> ConfigOf(const Shape& shape) {
@@ -62,7 +68,31 @@ int64_t MinorFaults() {
   return usage.ru_minflt;
 }
 
+// "fp32 measured: fp32 ... tokens/s, bf16 ... tokens/s"
+Status Choose(const Shape& shape) {
+  ASSIGN_OR_RETURN(ModelConfig config, ConfigOf(shape));
+  plan::RankShape whole;
+  whole.step.model = std::move(config);
+  whole.step.rows = shape.micro_rows > 0 ? shape.micro_rows : shape.rows;
+  whole.step.length = shape.length;
+  whole.step.threads = shape.threads;
+  whole.rows_per_rank = shape.rows;
+  const plan::Probe probe = plan::ProbeOf(whole.step, plan::Work::kTraining);
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe");
+  ASSIGN_OR_RETURN(
+      const plan::Paces paces,
+      plan::FindPaces(
+          probe, {.file = {}, .trainer = self.parent_path() / "trainyard-trainer", .go_on = {}}));
+  const plan::NumberFormat format =
+      plan::ChooseNumberFormat({.fp32 = plan::TrainingRate(probe, paces.fp32, whole),
+                                .bf16 = plan::TrainingRate(probe, paces.bf16, whole)},
+                               ThisMachineMultipliesBfloat16(), "");
+  std::printf("%s %s\n", format.bfloat16 ? "bf16" : "fp32", format.why.c_str());
+  return OkStatus();
+}
+
 Status Run(const Shape& shape) {
+  if (shape.choose) return Choose(shape);
   ASSIGN_OR_RETURN(const ModelConfig config, ConfigOf(shape));
   const Precision precision =
       shape.precision == "bf16" ? Precision::kBfloat16 : Precision::kFloat32;
@@ -70,8 +100,7 @@ Status Run(const Shape& shape) {
   ASSIGN_OR_RETURN(
       const std::unique_ptr<Engine> engine,
       Engine::Create(
-          config,
-          {.precision = precision, .device = device, .threads = shape.threads, .seed = 1}));
+          config, {.precision = precision, .device = device, .threads = shape.threads, .seed = 1}));
   const SystemClock clock;
   const int64_t micro_rows = shape.micro_rows > 0 ? shape.micro_rows : shape.rows;
   ASSIGN_OR_RETURN(const CrossEntropy objective, CrossEntropy::Over(shape.rows * shape.length));
@@ -110,6 +139,7 @@ int main(int argc, char** argv) {
   app.add_option("--length", shape.length, "tokens of a row");
   app.add_option("--micro-rows", shape.micro_rows, "rows of a micro-batch; 0: all");
   app.add_option("--threads", shape.threads, "threads");
+  app.add_flag("--choose", shape.choose, "only say which precision auto comes to");
   CLI11_PARSE(app, argc, argv);
   const trainyard::Status status = trainyard::worker::Run(shape);
   if (status.ok()) return 0;

@@ -1,10 +1,13 @@
 """Training steps of the engine beside PyTorch's, interleaved on this machine: docs/performance.md has the table.
 
-    python3 bench/train_step.py [--work gpt2,nano,llama-15m] [--rounds 7]
+    python3 bench/train_step.py [--work gpt2,nano,llama-15m] [--rounds 7] [--kinds amx,avx512,avx2] [--peers fp32,bf16]
     python3 bench/train_step.py --device cuda        on a GPU; the programs are those of scripts/build_cuda
 
 Every program holds its model and takes a few steps when it is its turn; a round is a turn of each. Printed per work and
-peer: the median step with its spread, and the median over rounds of the peer's time over ours.
+peer: the median step with its spread, and the median over rounds of the peer's time over ours; at the end a table with a
+column per kind of processor: the precision that auto comes to, its step over the better one's, and the fastest peer's time
+over ours at that default. A kind is this processor held back by the environment of every program; one that this processor
+does not reach is refused. Without --kinds: this processor as it is.
 """
 
 import argparse
@@ -55,12 +58,23 @@ CUDA_WORKS = {
 }
 
 
+# What each library is told to use at most, and the flag that this processor needs for that.
+KINDS = {
+    "amx": ("amx_bf16", {}),
+    "avx512": ("avx512f", {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI", "MKL_ENABLE_INSTRUCTIONS": "AVX512",
+                           "ATEN_CPU_CAPABILITY": "avx512", "TRAINYARD_KERNELS": "AVX3"}),
+    "avx2": ("avx2", {"ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ATEN_CPU_CAPABILITY": "avx2",
+                      "TRAINYARD_KERNELS": "AVX2"}),
+}
+
+
 class Runner:
     """A program that takes a step for every line it is sent."""
 
-    def __init__(self, command):
+    def __init__(self, command, environment):
         self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True, bufsize=1)
+                                        stdout=subprocess.PIPE, text=True, bufsize=1,
+                                        env={**os.environ, **environment})
         self.seconds = []  # of a step, one entry a turn
 
     def turn(self, steps, keep=True):
@@ -80,30 +94,52 @@ class Runner:
         self.process.wait()
 
 
-def measure(name, rounds, device):
-    flags, shape, steps, peers = (CUDA_WORKS if device == "cuda" else WORKS)[name]
-    where = ["--device", device]
+def choice(flags, environment):
+    """What precision auto comes to: its name, and the rates in words."""
+    words = subprocess.run([STEP, *flags, "--choose"], capture_output=True, text=True, check=True,
+                           env={**os.environ, **environment}).stdout.strip()
+    return words.split(" ", 1)
+
+
+def measure(name, kind, options):
+    """Prints the work's steps; for the table: default, its step over the better one's, fastest peer over it."""
+    flags, shape, steps, peers = (CUDA_WORKS if options.device == "cuda" else WORKS)[name]
+    where = ["--device", options.device]
+    environment = KINDS[kind][1] if kind else {}
     shape_flags = [word for key, value in shape.items() for word in (f"--{key}", value)]
-    runners = {"trainyard, bf16 with float32 masters": Runner([STEP, *flags, *where])}
-    runners["trainyard, float32"] = Runner([STEP, *flags, *where, "--precision", "fp32"])
+    ours = {"bf16": "trainyard, bf16 with float32 masters", "fp32": "trainyard, float32"}
+    default, why = choice(flags, environment) if options.device == "cpu" else ("bf16", "on a GPU")
+    runners = {}
+    for precision in (default, *(p for p in ours if p != default)):
+        runners[ours[precision]] = Runner([STEP, *flags, *where, "--precision", precision], environment)
     for peer, peer_flags in peers:
-        runners[peer] = Runner([PYTHON, HERE / "torch_step.py", *peer_flags, *shape_flags, *where])
+        numbers = peer_flags[peer_flags.index("--numbers") + 1]
+        if not options.peers or numbers in options.peers.split(","):
+            runners[peer] = Runner([PYTHON, HERE / "torch_step.py", *peer_flags, *shape_flags, *where], environment)
     for runner in runners.values():
-        runner.turn(3, keep=False)
-    for _ in range(rounds):
+        runner.turn(options.warm, keep=False)
+    for _ in range(options.rounds):
         for runner in runners.values():
             runner.turn(steps)
     for runner in runners.values():
         runner.close()
-    ours = next(iter(runners.values())).seconds
     tokens = shape["rows"] * shape["length"]
-    threads = ", 2 threads" if device == "cpu" else ""
-    print(f"\n{name}: {shape['rows']} x {shape['length']} tokens, {rounds} rounds of {steps} steps{threads}")
+    threads = ", 2 threads" if options.device == "cpu" else ""
+    print(f"\n{name}{', ' + kind if kind else ''}: {shape['rows']} x {shape['length']} tokens, {options.rounds} rounds of "
+          f"{steps} steps{threads}; precision auto is {default}, {why}")
+    default_seconds = runners[ours[default]].seconds
+    ratios = {}
     for peer, runner in runners.items():
         milliseconds = [1000 * s for s in runner.seconds]
-        ratio = statistics.median(theirs / mine for theirs, mine in zip(runner.seconds, ours))
+        ratios[peer] = statistics.median(theirs / mine for theirs, mine in zip(runner.seconds, default_seconds))
         print(f"  {peer:38s} {spread(milliseconds)} ms   {tokens / statistics.median(runner.seconds):9.0f} tokens/s"
-              f"   {ratio:5.2f} x ours", flush=True)
+              f"   {ratios[peer]:5.2f} x the default's", flush=True)
+    own = {ours["fp32"], ours["bf16"]}
+    over_better = 1 / min(ratios[o] for o in own)
+    theirs = {peer: ratio for peer, ratio in ratios.items() if peer not in own}
+    fastest = min(theirs, key=theirs.get) if theirs else None
+    beside = f"{theirs[fastest]:.2f} ({fastest})" if fastest else "no peer"
+    return f"{default}, {over_better:.2f} of the better; {beside}"
 
 
 def main():
@@ -111,6 +147,9 @@ def main():
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--work", help="names, with commas between; default: all")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--warm", type=int, default=3, help="steps of each before the first round")
+    parser.add_argument("--kinds", help=f"of {', '.join(KINDS)}, with commas between; default: this processor as it is")
+    parser.add_argument("--peers", help="their numbers, of fp32, bf16, autocast; default: all")
     options = parser.parse_args()
     if not PYTHON.exists():
         sys.exit("error: the peers need PyTorch; run scripts/setup --oracle, or name a Python in TRAINYARD_PYTHON")
@@ -118,8 +157,16 @@ def main():
     if options.device == "cuda":
         subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], check=True)
     works = options.work.split(",") if options.work else list(CUDA_WORKS if options.device == "cuda" else WORKS)
-    for name in works:
-        measure(name, options.rounds, options.device)
+    kinds = options.kinds.split(",") if options.kinds else [None]
+    flags = next((line.split() for line in open("/proc/cpuinfo") if line.startswith("flags")), [])
+    for kind in filter(None, kinds):
+        if kind not in KINDS or KINDS[kind][0] not in flags:
+            sys.exit(f"error: --kinds {kind}: this processor is none of the kind; it is one of {', '.join(KINDS)}")
+    table = {name: {kind: measure(name, kind, options) for kind in kinds} for name in works}
+    print("\n| step | " + " | ".join(kind or "this processor" for kind in kinds) + " |")
+    print("|---|" + "---|" * len(kinds))
+    for name, cells in table.items():
+        print(f"| {name} | " + " | ".join(cells[kind] for kind in kinds) + " |")
 
 
 main()

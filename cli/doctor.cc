@@ -56,7 +56,9 @@ void CheckCpu(Report& report) {
   else if (has("avx512_bf16"))
     report.Add(Finding::kGood, "bf16", "AVX-512 BF16: bf16 products are about twice as fast");
   else
-    report.Add(Finding::kNote, "bf16", "no bf16 products in hardware; precision auto means fp32");
+    report.Add(
+        Finding::kNote, "bf16",
+        "no bf16 products in hardware; precision auto measures both and will mostly be fp32");
 }
 
 void CheckHome(Report& report, const std::filesystem::path& home) {

@@ -70,7 +70,7 @@ void AddPlan(CLI::App& app, Words& w, Run* run) {
                    "what a rank sustains, in 10^12 operations a second, to estimate the time")
       ->check(CLI::PositiveNumber);
   plan->add_flag("--measure", w.plan.measure,
-                 "time one and two layers of this shape here, to estimate the time");
+                 "time one and two whole layers anew, rather than a slice that is kept");
 }
 
 void AddJobCommands(CLI::App& app, Words& w, Run* run) {

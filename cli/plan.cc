@@ -1,17 +1,12 @@
 // plan: what a job will take, and whether it fits. Asks nobody: arithmetic on the job file.
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <map>
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
+#include "common/child_output.h"
 #include "common/files.h"
 #include "common/job_spec/json.h"
 #include "common/job_spec/resolve.h"
@@ -19,7 +14,9 @@
 #include "common/machine.h"
 #include "common/plan/arithmetic.h"
 #include "common/plan/fit.h"
+#include "common/plan/kept_paces.h"
 #include "common/plan/memory.h"
+#include "common/plan/number_format.h"
 
 namespace trainyard::cli {
 namespace {
@@ -34,37 +31,21 @@ struct JobPlan {
   std::string memory_source;         // where the limit comes from
   double operations_per_second = 0;  // of a rank; 0: not known
   std::string rate_source;           // where that comes from
+  plan::Rates rates;                 // tokens/s of both number formats, where they are measured
+  std::string precision_why;         // of precision auto
 };
 
-// Standard output of a sister program; its words go to our terminal.
-StatusOr<std::string> OutputOf(const std::vector<std::string>& words) {
-  std::vector<char*> argv;
-  for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return ErrnoStatus(errno, "a pipe");
-  UniqueFd read_end(ends[0]), write_end(ends[1]);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, write_end.get(), STDOUT_FILENO);
-  pid_t pid = 0;
-  const int error = ::posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) return ErrnoStatus(error, fmt::format("cannot start {}", words[0]));
-  write_end = UniqueFd();
-  std::string text;
-  char bytes[4096];
-  for (ssize_t n; (n = ::read(read_end.get(), bytes, sizeof bytes)) != 0;) {
-    if (n > 0) text.append(bytes, static_cast<size_t>(n));
-    if (n < 0 && errno != EINTR) break;
-  }
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    return Internal("{} failed", fmt::join(words, " "));
-  }
-  return text;
+// Both number formats on this machine, kept from one plan to the next; what went wrong in words.
+StatusOr<plan::Rates> RatesHere(const plan::RankShape& shape) {
+  const std::filesystem::path home = DefaultHome();
+  RETURN_IF_ERROR(MakeFolders(home));
+  const plan::Probe probe = plan::ProbeOf(shape.step, plan::Work::kTraining);
+  ASSIGN_OR_RETURN(const plan::Paces paces,
+                   plan::FindPaces(probe, {.file = home / "paces.json",
+                                           .trainer = ProgramFolder() / "trainyard-trainer",
+                                           .go_on = {}}));
+  return plan::Rates{.fp32 = plan::TrainingRate(probe, paces.fp32, shape),
+                     .bf16 = plan::TrainingRate(probe, paces.bf16, shape)};
 }
 
 // What a rank does here in a second: the operations of a step over the seconds of its micro-batches
@@ -117,6 +98,37 @@ StatusOr<int64_t> VocabularyOfFile(std::filesystem::path path) {
   return largest + 1;
 }
 
+// How fast the job will be, and of precision auto which number format it will be in.
+Status EstimateRate(const JobSpec& spec, const PlanOptions& options, JobPlan* made) {
+  const bool is_auto = spec.train.precision == "auto";
+  const bool is_given = options.teraflops > 0 || options.measure;
+  std::string unmeasured;
+  if ((is_auto || !is_given) && spec.resources.device == "cpu") {
+    const StatusOr<plan::Rates> rates = RatesHere(made->shape);
+    if (rates.ok()) made->rates = *rates;
+    if (!rates.ok()) unmeasured = MessageOf(rates.status());
+  }
+  if (is_auto) {
+    const bool on_gpu = spec.resources.device != "cpu";
+    const plan::NumberFormat format = plan::ChooseNumberFormat(
+        made->rates, ThisMachineMultipliesBfloat16() || on_gpu, unmeasured);
+    made->shape.step.bfloat16 = format.bfloat16 || on_gpu;
+    made->precision_why = on_gpu ? "on a GPU" : format.why;
+  }
+  made->arithmetic = plan::ArithmeticOf(made->shape);
+  made->operations_per_second = options.teraflops * 1e12;
+  made->rate_source = "given";
+  if (options.measure) {
+    ASSIGN_OR_RETURN(made->operations_per_second, MeasureRate(spec, *made));
+    made->rate_source = "measured here with one and two layers of this shape";
+  } else if (options.teraflops == 0) {
+    const double rate = made->shape.step.bfloat16 ? made->rates.bf16 : made->rates.fp32;
+    made->operations_per_second = rate * made->arithmetic.operations_per_token / made->shape.ranks;
+    made->rate_source = "measured here with a slice of the model";
+  }
+  return OkStatus();
+}
+
 StatusOr<JobPlan> Make(const PlanOptions& options) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(options.file, 1 << 20));
   ASSIGN_OR_RETURN(ParsedJob job, ParseJobYaml(text, options.file));
@@ -129,15 +141,13 @@ StatusOr<JobPlan> Make(const PlanOptions& options) {
   if (vocab == 0 && !spec.tokenizer.from.empty()) {
     ASSIGN_OR_RETURN(vocab, VocabularyOfFile(spec.tokenizer.from));
   }
-  const bool bfloat16 = spec.train.precision == "bf16" ||
-                        (spec.train.precision == "auto" && ThisMachineMultipliesBfloat16());
   JobPlan made;
-  ASSIGN_OR_RETURN(made.shape, plan::RankShapeOf(spec, vocab, bfloat16));
+  ASSIGN_OR_RETURN(made.shape, plan::RankShapeOf(spec, vocab, spec.train.precision == "bf16"));
+  RETURN_IF_ERROR(EstimateRate(spec, options, &made));
   made.shape.ranks_on_host = options.ranks_on_host > 0
                                  ? std::min(options.ranks_on_host, made.shape.ranks)
                                  : made.shape.ranks;
   made.memory = plan::PlanMemory(made.shape);
-  made.arithmetic = plan::ArithmeticOf(made.shape);
   int64_t limit = AvailableMemoryBytes();
   made.memory_source = "available on this machine";
   if (!options.memory.empty()) {
@@ -145,12 +155,6 @@ StatusOr<JobPlan> Make(const PlanOptions& options) {
     made.memory_source = "given";
   }
   made.fit = plan::FitInto(made.shape, limit, ThisMachineMultipliesBfloat16());
-  made.operations_per_second = options.teraflops * 1e12;
-  made.rate_source = "given";
-  if (options.measure) {
-    ASSIGN_OR_RETURN(made.operations_per_second, MeasureRate(spec, made));
-    made.rate_source = "measured here with one and two layers of this shape";
-  }
   return made;
 }
 
@@ -177,6 +181,7 @@ ordered_json ToJson(const JobPlan& made) {
                        {"batch",
                         {{"parameters", a.parameters},
                          {"precision", made.shape.step.bfloat16 ? "bf16" : "fp32"},
+                         {"precision_chosen", made.precision_why},
                          {"ranks", made.shape.ranks},
                          {"micro_batch_size", made.shape.step.rows},
                          {"tokens_per_micro_batch", a.tokens_per_micro_batch},
@@ -185,6 +190,10 @@ ordered_json ToJson(const JobPlan& made) {
                          {"steps", a.steps},
                          {"tokens", a.tokens},
                          {"operations_per_token", a.operations_per_token}}}};
+  if (made.rates.fp32 > 0) {
+    json["rates"] = {{"fp32_tokens_per_second", made.rates.fp32},
+                     {"bf16_tokens_per_second", made.rates.bf16}};
+  }
   if (made.operations_per_second > 0) {
     const double rate = TokensPerSecondOf(made);
     json["time"] = {{"operations_per_second_per_rank", made.operations_per_second},
@@ -237,6 +246,11 @@ std::string BatchTable(const JobPlan& made) {
                              made.operations_per_second / 1e12, made.rate_source)});
   } else {
     table.Add({"time", "not estimated: add --measure, or give --teraflops"});
+  }
+  if (!made.precision_why.empty()) {
+    table.Add(
+        {"precision", fmt::format("auto is {} here, {}", made.shape.step.bfloat16 ? "bf16" : "fp32",
+                                  made.precision_why)});
   }
   return table.ToString();
 }

@@ -54,7 +54,8 @@ void PassOnSampling(CLI::App& command, Words& w) {
   PassOn(command, w, "--repetition-penalty", "1: none");
   PassOn(command, w, "--stop", "a text that ends an answer; may be repeated");
   PassOn(command, w, "--seed", "42");
-  PassOn(command, w, "--precision", "of the weights: fp32, or bf16 in half the memory");
+  PassOn(command, w, "--precision",
+         "of the weights: fp32, bf16 in half the memory, or auto: the faster one, measured here");
   PassOn(command, w, "--threads", "all of this machine's");
 }
 

@@ -131,8 +131,10 @@ void AddOpen(CLI::App& command, OpenOptions& open) {
   open.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   command.add_option("--threads", open.threads);
   command
-      .add_option("--precision", open.precision, "of the weights: fp32, or bf16 in half the memory")
-      ->check(CLI::IsMember({"fp32", "bf16"}));
+      .add_option(
+          "--precision", open.precision,
+          "of the weights: fp32, bf16 in half the memory, or auto: the faster one, measured here")
+      ->check(CLI::IsMember({"fp32", "bf16", "auto"}));
 }
 
 void AddSampling(CLI::App& command, SamplingWords& words) {
@@ -154,10 +156,20 @@ void AddNoParseSpecial(CLI::App& command, bool& parse_special) {
       "a special token spelled out in a text is text like any other");
 }
 
+// A token is about four bytes of text; a file's prompts go on together.
+OpenOptions::Use UseOf(const GenerateOptions& options) {
+  const size_t bytes = options.prompt.size() + options.chat.value_or("").size();
+  return {.reads = std::max<int64_t>(1, static_cast<int64_t>(bytes / 4)),
+          .decodes = std::max<int64_t>(0, options.sampling.max_new_tokens),
+          .rows = options.prompts.empty() ? 1 : 16};
+}
+
 void AddGenerate(CLI::App& tool, Words& w, Run* run) {
   CLI::App* generate = Command(tool, "generate", "let a model write",
-                               "tool generate --model model/ --prompt \"HAMLET.\"", run,
-                               [&w] { return Fail(Generate(w.generate)); });
+                               "tool generate --model model/ --prompt \"HAMLET.\"", run, [&w] {
+                                 w.generate.open.use = UseOf(w.generate);
+                                 return Fail(Generate(w.generate));
+                               });
   generate->add_option("--model", w.generate.model, "a Hugging Face folder or a .gguf file")
       ->required();
   CLI::Option_group* what = generate->add_option_group("what to go on from");
@@ -189,8 +201,10 @@ void AddDoctor(CLI::App& tool, Words& w, Run* run) {
 
 void AddScore(CLI::App& tool, Words& w, Run* run) {
   CLI::App* score = Command(tool, "score", "how likely a model finds texts",
-                            "tool score --model model/ pairs.jsonl", run,
-                            [&w] { return Fail(ScoreTool(w.score)); });
+                            "tool score --model model/ pairs.jsonl", run, [&w] {
+                              w.score.open.use = {.reads = 512, .decodes = 0, .rows = 1};
+                              return Fail(ScoreTool(w.score));
+                            });
   score->add_option("--model", w.score.model, "a Hugging Face folder or a .gguf file")->required();
   score
       ->add_option("texts", w.score.texts,
@@ -216,6 +230,13 @@ void AddPace(CLI::App& tool, Words& w, Run* run) {
   pace->add_option("--rows", w.pace.rows, "of a micro-batch");
   pace->add_option("--length", w.pace.length, "tokens of a row");
   pace->add_option("--threads", w.pace.threads);
+}
+
+void AddPaces(CLI::App& tool, Words& w, Run* run) {
+  CLI::App* paces = Command(tool, "paces", "seconds of a probe in fp32 and in bf16",
+                            "tool paces '{\"work\": \"training\", ...}'", run,
+                            [&w] { return Fail(TellPaces(w.text)); });
+  paces->add_option("probe", w.text, "JSON, as a rank or trainyard plan makes it")->required();
 }
 
 void AddTextTools(CLI::App& tool, Words& w, Run* run) {
@@ -297,6 +318,7 @@ int Main(int argc, char** argv) {
   AddGenerate(*tool, words, &run);
   AddDoctor(*tool, words, &run);
   AddPace(*tool, words, &run);
+  AddPaces(*tool, words, &run);
   AddScore(*tool, words, &run);
   AddTextTools(*tool, words, &run);
   AddModelTools(*tool, words, &run);

@@ -10,6 +10,7 @@
 #include "worker/checkpoint/read_weights.h"
 #include "worker/model_text/end_tokens.h"
 #include "worker/model_text/model_text.h"
+#include "worker/tool/answer_format.h"
 #include "worker/tool/tools.h"
 
 namespace trainyard::worker {
@@ -22,12 +23,10 @@ StatusOr<std::unique_ptr<Engine>> OpenEngine(const ModelSource& source,
   StatusOr<ModelConfig> config = ModelConfigFromJson(json(source.config()));
   if (!config.ok()) return Annotate(config.status(), source.path().string());
   SayNotes(source);
-  ASSIGN_OR_RETURN(
-      std::unique_ptr<Engine> engine,
-      Engine::Create(*config, {.precision = options.precision == "bf16" ? Precision::kBfloat16
-                                                                        : Precision::kFloat32,
-                               .threads = options.threads,
-                               .learns = false}));
+  ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine,
+                   Engine::Create(*config, {.precision = AnswerFormat(*config, options),
+                                            .threads = options.threads,
+                                            .learns = false}));
   ASSIGN_OR_RETURN(const auto parameters, engine->Parameters());
   RETURN_IF_ERROR(ReadWeightsOf(source, parameters, options.threads));
   RETURN_IF_ERROR(engine->WeightsChanged());

@@ -19,7 +19,13 @@ namespace trainyard::worker {
 // How a model is opened that only answers.
 struct OpenOptions {
   int threads = 1;
-  std::string precision = "fp32";  // of the weights; bf16: half the memory, and faster
+  // Of the weights: fp32, bf16 (half the memory) or auto, the faster one for `use`.
+  std::string precision = "fp32";
+  // About how many tokens will be read and decoded, and how many rows at once.
+  struct Use {
+    int64_t reads = 64, decodes = 128, rows = 1;
+  };
+  Use use = {};
 };
 
 struct SamplingWords {
@@ -143,5 +149,8 @@ struct PaceOptions {
 // Writes the seconds of a micro-batch and of an update of the model, measured with its first layer
 // alone and with two, the others taken to cost what the second does.
 Status Pace(const PaceOptions& options);
+
+// Writes the seconds of a probe (common/plan/probe.h, as JSON) in float32 and in bfloat16, as JSON.
+Status TellPaces(const std::string& probe_json);
 
 }  // namespace trainyard::worker
