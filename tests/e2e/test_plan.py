@@ -1,6 +1,7 @@
 """`trainyard plan` as a user runs it: no cluster, a job file, numbers."""
 
 import json
+import os
 import subprocess
 
 from cluster import BIN
@@ -19,7 +20,8 @@ train: {max_steps: 100, global_batch_size: 16, micro_batch_size: 8, max_length: 
 def plan(tmp_path, *words):
     job = tmp_path / "job.yaml"
     job.write_text(JOB)
-    return subprocess.run([BIN / "trainyard", "plan", job, *words], capture_output=True, text=True)
+    environment = dict(os.environ, TRAINYARD_HOME=str(tmp_path / "home"))
+    return subprocess.run([BIN / "trainyard", "plan", job, *words], capture_output=True, text=True, env=environment)
 
 
 def test_what_does_not_fit_says_what_would_and_that_fits(tmp_path):
@@ -49,6 +51,25 @@ def test_the_rate_can_be_measured_here(tmp_path):
     told = json.loads(plan(tmp_path, "--measure", "-o", "json").stdout)
     assert told["time"]["tokens_per_second"] > 0
     assert told["time"]["rate"].startswith("measured here")
+
+
+def test_the_time_is_told_unasked_and_of_auto_the_faster_format_with_both_rates(tmp_path):
+    first = json.loads(plan(tmp_path, "--set", "train.precision=auto", "-o", "json").stdout)
+    rates = {name: first["rates"][f"{name}_tokens_per_second"] for name in ("fp32", "bf16")}
+    assert first["batch"]["precision"] == ("bf16" if rates["bf16"] > 1.02 * rates["fp32"] else "fp32")
+    assert first["batch"]["precision_chosen"].startswith("measured: fp32 ")
+    rate = first["time"]["tokens_per_second"]
+    assert abs(rate / rates[first["batch"]["precision"]] - 1) < 1e-6
+    assert first["time"]["rate"].startswith("measured here")
+    # Kept: another plan says the same, to the last digit.
+    again = json.loads(plan(tmp_path, "--set", "train.precision=auto", "-o", "json").stdout)
+    assert (again["rates"], again["time"]) == (first["rates"], first["time"])
+
+
+def test_a_named_precision_with_a_given_rate_measures_nothing(tmp_path):
+    # A precision that is named and a rate that is given leave nothing to measure.
+    told = json.loads(plan(tmp_path, "--teraflops", "0.1", "-o", "json").stdout)
+    assert "rates" not in told and not (tmp_path / "home").exists()
 
 
 def test_a_mistake_is_told_as_submit_tells_it(tmp_path):
