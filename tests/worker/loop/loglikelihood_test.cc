@@ -26,8 +26,12 @@ TEST(Score, IsTheSumOverEachContinuationHoweverTextsAreBatched) {
   };
   ASSERT_OK_AND_ASSIGN(
       const auto alone,
-      Score(*engine, texts, {.max_length = 16, .batch_tokens_max = 16, .beat = beat}));
+      Score(*engine, texts, {.max_length = 16, .batch_tokens_max = 1, .beat = beat}));
   EXPECT_EQ(beats, 9);
+  beats = 0;
+  // 1, 3, 5 and 7 tokens are read of the first four, then 5, 7, then 9, then 11, then 9.
+  ASSERT_OK(Score(*engine, texts, {.max_length = 16, .batch_tokens_max = 16, .beat = beat}));
+  EXPECT_EQ(beats, 5);
   ASSERT_OK_AND_ASSIGN(const auto together,
                        Score(*engine, texts, {.max_length = 16, .batch_tokens_max = 1000}));
   ASSERT_EQ(alone.size(), 9u);
