@@ -1,11 +1,9 @@
 // Chat templates: a conversation becomes the text a model was trained on, and the tokens that the
-// assistant wrote become its targets. Templates are Jinja as Hugging Face transformers 5 renders it
-// (tojson, raise_exception, strftime_now, methods of Python's strings); the work is done by the
-// `minijinja` crate (this folder's Cargo.toml).
+// assistant wrote become its targets. Templates are Jinja 3.1.6 with Python's values, as Hugging
+// Face transformers 5 renders it; the interpreter is src/jinja of this folder's crate.
 //
-// Templates come with models and are not trusted: they are bounded, and reach nothing outside.
-// Where text differs from Python's: a container printed as such shows floats with an exponent and
-// unprintable characters as Rust writes them, and str % tuple is refused.
+// Templates come with models and are not trusted: they are bounded, and reach nothing outside. What
+// cannot be as in Python is an error that names it (docs/decisions/0007).
 #pragma once
 
 #include <absl/time/time.h>
@@ -29,8 +27,8 @@ namespace trainyard::worker {
 // A template that needs more is refused with ResourceExhausted.
 struct ChatTemplateLimits {
   size_t source_bytes_max = 256 << 10;
-  // Instructions; 64 bytes of text made or read count as one. A conversation takes some 50 a
-  // message.
+  // Statements, expressions and items; 64 bytes of text made or read count as one. A conversation
+  // takes some 50 a message.
   uint64_t steps_max = 2'000'000;
   size_t output_bytes_max = 16 << 20;
 };

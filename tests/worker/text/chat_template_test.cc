@@ -73,6 +73,8 @@ TEST(ChatTemplate, ReadsTheTimeItIsGiven) {
       .now = absl::FromCivil(absl::CivilSecond(2024, 2, 29, 15, 4, 5), absl::UTCTimeZone())};
   EXPECT_EQ(*Render("{{ strftime_now('%d %b %Y, %A %B %-d %H:%M:%S %I %p %j %y %%') }}", input),
             "29 Feb 2024, Thursday February 29 15:04:05 03 PM 060 24 %");
+  EXPECT_EQ(*Render("{{ strftime_now('%U %W %V %G %g %C %k %l %P %r %Z|') }}", input),
+            "08 09 09 2024 24 20 15  3 pm 03:04:05 PM |");
   EXPECT_THAT(Render("{{ strftime_now('%Y') }}"),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("none was given")));
   EXPECT_THAT(Render("{{ strftime_now('%Q') }}", input),
@@ -132,8 +134,8 @@ INSTANTIATE_TEST_SUITE_P(
         "{% endfor %}{{ ns.t }}",
         "{% set ns = namespace(l=[1]) %}{% for i in range(90) %}{% set ns.l = ns.l + ns.l %}"
         "{% endfor %}{{ ns.l }}",
-        "{% set ns = namespace(l=[1]) %}{% for i in range(90) %}{% set ns.l = [ns.l, ns.l] %}"
-        "{% endfor %}{{ ns.l == ns.l[:] }}",
+        "{% set ns = namespace(l=[1], m=[1]) %}{% for i in range(90) %}"
+        "{% set ns.l = [ns.l, ns.l] %}{% set ns.m = [ns.m, ns.m] %}{% endfor %}{{ ns.l == ns.m }}",
         "{% set ns = namespace(l=[1]) %}{% for i in range(90) %}"
         "{% set ns.l = ns.l | batch(2, ns.l) | list %}{% endfor %}{{ ns.l }}",
         "{% set ns = namespace(x=[]) %}{% for i in range(9000) %}{% set ns.x = [ns.x] %}"
@@ -142,7 +144,32 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(ChatTemplate, LetsNamespacesHoldThemselves) {
   EXPECT_EQ(*Render("{% set ns = namespace(a=1) %}{% set ns.x = [ns] %}{% set ns.t %}b{% endset %}"
                     "{{ ns.x }}{{ ns.a }}{{ ns.t }}{{ ns == ns }}"),
-            "[<Namespace>]1bTrue");
+            "[<Namespace {'a': 1, 'x': [...], 't': 'b'}>]1bTrue");
+}
+
+TEST(ChatTemplate, EndsWhereLoopsAndMacrosHoldThemselves) {
+  EXPECT_EQ(*Render("{% set ns = namespace(l=1) %}{% for i in range(5000) %}{% for x in [i] %}"
+                    "{% with g = ns.l %}{% macro m() %}{{ g }}{% endmacro %}{% set ns.l = m %}"
+                    "{% endwith %}{% endfor %}{% endfor %}{{ ns.l is callable }}"),
+            "True");
+  EXPECT_THAT(Render("{% set ns = namespace(l=1) %}{% for i in range(5000) %}{% for x in [ns.l] %}"
+                     "{% set ns.l = loop %}{% endfor %}{% endfor %}"),
+              StatusIs(StatusCode::kResourceExhausted, HasSubstr("nested")));
+  EXPECT_THAT(Render("{% set ns = namespace(l=[1]) %}{% for i in range(5000) %}"
+                     "{% set ns.l = ns.l | map('default', ns.l) %}{% endfor %}"),
+              StatusIs(StatusCode::kResourceExhausted, HasSubstr("nested")));
+}
+
+TEST(ChatTemplate, NamesWhatItCannotDoAsPython) {
+  for (const auto& [source, word] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"{{ 'a'.upper }}", "address"},
+           {"{{ [1, 2] | random }}", "random"},
+           {"{{ lipsum() }}", "lipsum"},
+           {"{{ 10 ** 40 }}", "128 bits"},
+           {"{{ '9' * 40 | int }}{{ ('9' * 40) | int }}", "128 bits"},
+           {"{{ 'a'.encode() }}", "bytes"},
+           {"{% include 'x' %}", "no other templates"}})
+    EXPECT_THAT(Render(source), StatusIs(StatusCode::kInvalidArgument, HasSubstr(word))) << source;
 }
 
 TEST(ChatTemplate, RefusesSourcesThatAreTooLarge) {

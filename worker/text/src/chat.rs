@@ -4,31 +4,26 @@
 
 use crate::abi::{internal, invalid, Failure, Outcome, INVALID, LIMIT, PRECONDITION};
 use crate::generation::{self, Spans};
+use crate::jinja::{self, Bounds, Error, Interp, Kind, Template, Value};
 use crate::moment::Moment;
 use crate::panics::caught;
-use crate::program::Program;
-use crate::{names, python, sized, source, tojson};
-use minijinja::value::{Value, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, State};
+use std::sync::Arc;
 
-const NOW: &str = "__trainyard_now";
-/// The engine parses and generates code by recursion, as deep as a tag is long (source.rs): it has a
-/// stack of its own for that, reserved and not touched until it is needed. Rendering goes no deeper
-/// than values nest (sized.rs) and macros call (the engine's own limit), for which any stack will do.
+/// Parsing and rendering recurse, as deep as the template nests and calls itself, which is bounded:
+/// they have a stack of their own for that, reserved and not touched until it is needed.
 const STACK_BYTES: usize = 256 << 20;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Limits {
     pub source_bytes: usize,
-    /// Instructions of the engine; 64 bytes made or read count as one.
+    /// Statements, expressions and items; 64 bytes made or read count as one.
     pub steps: u64,
     pub output_bytes: usize,
 }
 
 pub struct ChatTemplate {
-    environment: Environment<'static>,
-    program: Program,
+    program: Arc<Template>,
     limits: Limits,
     pub marks_generation: bool,
 }
@@ -37,7 +32,7 @@ pub struct ChatTemplate {
 pub struct Conversation {
     pub messages: Vec<Value>,
     /// Everything else it sees: tools, documents, special tokens, options of its own.
-    pub variables: Vec<(Value, Value)>,
+    pub variables: Vec<(Arc<str>, Value)>,
     pub now: Option<i64>,
 }
 
@@ -53,16 +48,23 @@ impl ChatTemplate {
                 ),
             });
         }
-        let source = source::rewrite(source)?;
-        let program = on_wide_stack(|| {
-            Program::compile(&source.text).map_err(|error| failure(error, limits))
-        })?;
-        let environment = environment(limits);
-        Ok(ChatTemplate { environment, program, limits, marks_generation: source.marks_generation })
+        let program = on_wide_stack(|| jinja::compile(source).map_err(failure))?;
+        let marks_generation = program.marks_generation;
+        Ok(ChatTemplate { program: Arc::new(program), limits, marks_generation })
     }
 
-    /// The text, and the spans the assistant wrote if `with_spans`.
+    /// The text of a conversation that is read where it is rendered, and the spans the assistant
+    /// wrote if `with_spans`.
     pub fn render(
+        &self,
+        read: impl FnOnce() -> Outcome<Conversation> + Send,
+        add_generation_prompt: bool,
+        with_spans: bool,
+    ) -> Outcome<(String, Spans)> {
+        on_wide_stack(|| self.rendered(&read()?, add_generation_prompt, with_spans))
+    }
+
+    fn rendered(
         &self,
         conversation: &Conversation,
         add_generation_prompt: bool,
@@ -75,8 +77,8 @@ impl ChatTemplate {
             (true, true) => {
                 let marks = generation::marks_for(&text)?;
                 let marked =
-                    self.text(conversation, messages, add_generation_prompt, Some(&marks))?;
-                generation::spans_of(&text, &marked, &marks)?
+                    self.text(conversation, messages, add_generation_prompt, Some(marks))?;
+                generation::spans_of(&text, &marked, marks)?
             }
             (true, false) => self.spans_by_prefix(conversation, &text)?,
         };
@@ -88,12 +90,7 @@ impl ChatTemplate {
     fn spans_by_prefix(&self, conversation: &Conversation, whole: &str) -> Outcome<Spans> {
         let mut spans = Spans::new();
         for (i, message) in conversation.messages.iter().enumerate() {
-            if message
-                .get_attr("role")
-                .ok()
-                .and_then(|role| role.as_str().map(|r| r == "assistant"))
-                != Some(true)
-            {
+            if field(message, "role").and_then(Value::as_str) != Some("assistant") {
                 continue;
             }
             let before = self.text(conversation, &conversation.messages[..i], true, None)?;
@@ -136,37 +133,33 @@ impl ChatTemplate {
         conversation: &Conversation,
         messages: &[Value],
         add_generation_prompt: bool,
-        marks: Option<&str>,
+        marks: Option<(char, char)>,
     ) -> Outcome<String> {
-        let mut variables: Vec<(Value, Value)> =
-            vec![("tools".into(), Value::from(())), ("documents".into(), Value::from(()))];
+        let messages = Value::list(messages.to_vec()).map_err(failure)?;
+        let mut variables: Vec<(Arc<str>, Value)> =
+            vec![("tools".into(), Value::None), ("documents".into(), Value::None)];
         variables.extend(conversation.variables.iter().cloned());
-        variables.push(("messages".into(), Value::from(messages.to_vec())));
-        variables.push(("add_generation_prompt".into(), Value::from(add_generation_prompt)));
-        variables.extend(conversation.now.map(|now| (NOW.into(), Value::from(now))));
-        variables.extend(marks.map(|marks| (generation::MARKS.into(), Value::from(marks))));
-        let text = self
-            .program
-            .run(&self.environment, Value::from_pairs(variables))
-            .map_err(|error| failure(error, self.limits))?;
-        if text.len() > self.limits.output_bytes {
-            return Err(Failure {
-                code: LIMIT,
-                message: format!(
-                    "the template writes more than {} bytes",
-                    self.limits.output_bytes
-                ),
-            });
-        }
-        Ok(text)
+        variables.push(("messages".into(), messages));
+        variables.push(("add_generation_prompt".into(), Value::Bool(add_generation_prompt)));
+        let bounds = Bounds { steps: self.limits.steps, output_bytes: self.limits.output_bytes };
+        let mut interp = Interp::new(self.program.clone(), variables, bounds);
+        interp.now = conversation.now.map(Moment::from_seconds);
+        interp.marks = marks;
+        interp.render().map_err(failure)
+    }
+}
+
+fn field<'v>(message: &'v Value, name: &str) -> Option<&'v Value> {
+    match message {
+        Value::Dict(dict) => dict.get_text(name),
+        _ => None,
     }
 }
 
 /// How much of a turn's text the assistant wrote: all of it, save white space that the template sets
 /// behind its end-of-turn token.
 fn written(message: &Value, turn: &str) -> usize {
-    let content = message.get_attr("content").unwrap_or_default();
-    let content = content.as_str().unwrap_or_default().trim_end();
+    let content = field(message, "content").and_then(Value::as_str).unwrap_or_default().trim_end();
     let trimmed = turn.trim_end();
     if !content.is_empty() && trimmed.ends_with(content) {
         return turn.len();
@@ -174,66 +167,10 @@ fn written(message: &Value, turn: &str) -> usize {
     trimmed.len()
 }
 
-fn environment(limits: Limits) -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_fuel(Some(limits.steps));
-    environment.set_unknown_method_callback(python::method);
-    environment.set_formatter(|out, state, value| match python::as_float(value) {
-        Some(float) => out.write_str(&python::float(float)).map_err(Error::from),
-        None => minijinja::escape_formatter(out, state, value),
-    });
-    environment.add_filter("tojson", tojson::filter);
-    environment.add_filter("trim", python::trim);
-    environment.add_filter("int", python::int);
-    environment.add_filter("float", python::to_float);
-    environment.add_test("sequence", |value: &Value| {
-        matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::String)
-    });
-    environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
-    environment.add_filter("default", python::default);
-    environment.add_filter("d", python::default);
-    environment.add_filter("indent", python::indent);
-    environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
-        Err(Error::new(ErrorKind::InvalidOperation, message))
-    });
-    environment.add_function("strftime_now", strftime_now);
-    environment.add_function("namespace", names::make);
-    environment.add_function("cycler", minijinja_contrib::globals::cycler);
-    environment.add_function("joiner", minijinja_contrib::globals::joiner);
-    generation::add_filter(&mut environment);
-    sized::add_filter(&mut environment);
-    environment
-}
-
-fn strftime_now(state: &State, format: &str) -> Result<String, Error> {
-    let refused = |what: String| Error::new(ErrorKind::InvalidOperation, what);
-    let now = state.lookup(NOW).and_then(|now| i64::try_from(now).ok()).ok_or_else(|| {
-        refused("strftime_now: the template asks for the time, and none was given".to_string())
-    })?;
-    Moment::from_seconds(now).format(format).map_err(refused)
-}
-
-/// The engine's error in the words of a caller: the innermost cause and the template's line.
-fn failure(error: Error, limits: Limits) -> Failure {
-    let line = error.line().map_or(String::new(), |line| format!("line {line}: "));
-    if error.kind() == ErrorKind::OutOfFuel {
-        let message = format!(
-            "{line}the template did not end within {} steps (64 bytes of text made count as one): it \
-             loops or recurses, or the conversation is too long for it",
-            limits.steps
-        );
-        return Failure { code: LIMIT, message };
-    }
-    let mut message = error.detail().map_or_else(|| error.kind().to_string(), str::to_string);
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
-        message.push_str(": ");
-        message.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    let is_limit = message.contains("recursion limit") || message.contains(sized::TOO_LARGE);
-    let code = if is_limit { LIMIT } else { INVALID };
-    Failure { code, message: line + &message }
+fn failure(error: Error) -> Failure {
+    let line = error.line.map_or(String::new(), |line| format!("line {line}: "));
+    let code = if error.kind == Kind::Limit { LIMIT } else { INVALID };
+    Failure { code, message: line + &error.message }
 }
 
 /// Runs `body` on a thread with a stack for deep recursion.
@@ -251,57 +188,59 @@ fn on_wide_stack<T: Send>(body: impl FnOnce() -> Outcome<T> + Send) -> Outcome<T
 
 /// A message as transformers hands it to a template: without nulls, and with its reasoning under
 /// every name templates read it by.
-fn as_templates_see_it(message: &Value) -> Result<Value, Error> {
-    let mut fields: Vec<(Value, Value)> = vec![];
-    for key in message.try_iter()? {
-        let value = message.get_item(&key)?;
-        if !value.is_none() {
-            fields.push((key, value));
-        }
-    }
-    let field = |name: &str| {
-        fields.iter().find(|(key, _)| key.as_str() == Some(name)).map(|(_, value)| value.clone())
-    };
-    let reasoning =
-        ["reasoning_content", "thinking", "reasoning"].iter().find_map(|name| field(name));
+fn as_templates_see_it(message: &Value) -> Outcome<Value> {
+    let Value::Dict(dict) = message else { return Ok(message.clone()) };
+    let mut fields: Vec<(Value, Value)> =
+        dict.entries.iter().filter(|(_, value)| !matches!(value, Value::None)).cloned().collect();
+    let reasoning = ["reasoning_content", "thinking", "reasoning"]
+        .iter()
+        .find_map(|name| field(message, name).filter(|value| !matches!(value, Value::None)))
+        .cloned();
     if let Some(reasoning) = reasoning {
-        fields.insert(0, ("thinking".into(), reasoning.clone()));
-        fields.push(("reasoning_content".into(), reasoning));
+        fields.insert(0, (Value::text("thinking"), reasoning.clone()));
+        fields.push((Value::text("reasoning_content"), reasoning));
     }
-    Ok(Value::from_pairs(fields))
+    jinja::dict(fields).map_err(failure)
 }
 
 impl Conversation {
     /// `messages` is a JSON array of objects, `tools` one or empty, `variables` an object or empty.
     pub fn parse(messages: &str, tools: &str, variables: &str, now: Option<i64>) -> Outcome<Self> {
-        let parsed = parse_json("messages", messages, ValueKind::Seq)?;
+        let Value::List(parsed) = parse_json("messages", messages, "list")? else {
+            return Err(internal("the messages are no list"));
+        };
         let mut seen = vec![];
-        for (i, message) in parsed.try_iter().map_err(internal)?.enumerate() {
-            if message.kind() != ValueKind::Map {
-                return Err(invalid(format!("message {i} is a {}, not an object", message.kind())));
+        for (i, message) in parsed.items.iter().enumerate() {
+            if !matches!(message, Value::Dict(_)) {
+                let kind = message.type_name();
+                return Err(invalid(format!("message {i} is a {kind}, not an object")));
             }
-            seen.push(as_templates_see_it(&message).map_err(internal)?);
+            seen.push(as_templates_see_it(message)?);
         }
         let mut pairs = vec![];
         if !variables.is_empty() {
-            let variables = parse_json("variables", variables, ValueKind::Map)?;
-            for key in variables.try_iter().map_err(internal)? {
-                let value = variables.get_item(&key).map_err(internal)?;
-                pairs.push((key, value));
+            if let Value::Dict(variables) = parse_json("variables", variables, "dict")? {
+                for (name, value) in &variables.entries {
+                    pairs.push((name.as_str().unwrap_or_default().into(), value.clone()));
+                }
             }
         }
         if !tools.is_empty() {
-            pairs.push(("tools".into(), parse_json("tools", tools, ValueKind::Seq)?));
+            pairs.push(("tools".into(), parse_json("tools", tools, "list")?));
         }
         Ok(Conversation { messages: seen, variables: pairs, now })
     }
 }
 
-fn parse_json(what: &str, text: &str, kind: ValueKind) -> Outcome<Value> {
-    let value: Value = serde_json::from_str(text)
+fn parse_json(what: &str, text: &str, kind: &str) -> Outcome<Value> {
+    let value = jinja::parse_json(text)
         .map_err(|error| invalid(format!("{what} are not JSON: {error}")))?;
-    if value.kind() != kind {
-        return Err(invalid(format!("{what} must be a JSON {kind}, they are a {}", value.kind())));
+    if value.type_name() != kind {
+        return Err(invalid(format!(
+            "{what} must be a JSON {}, they are a {}",
+            if kind == "list" { "array" } else { "object" },
+            value.type_name()
+        )));
     }
     Ok(value)
 }

@@ -44,14 +44,10 @@ pub unsafe extern "C" fn ty_template_render(
     error: *mut Bytes,
 ) -> Code {
     let body = || unsafe {
-        let conversation = Conversation::parse(
-            messages.text()?,
-            tools.text()?,
-            variables.text()?,
-            now.as_ref().copied(),
-        )?;
-        let (rendered, found) = (*template).render(
-            &conversation,
+        let (template, now) = (&*template, now.as_ref().copied());
+        let (messages, tools, variables) = (messages.text()?, tools.text()?, variables.text()?);
+        let (rendered, found) = template.render(
+            || Conversation::parse(messages, tools, variables, now),
             flags & GENERATION_PROMPT != 0,
             flags & SPANS != 0,
         )?;

@@ -1,51 +1,30 @@
 //! The spans that the assistant wrote: what the template's `{% generation %}` blocks rendered
-//! (Hugging Face's extension of Jinja, which source.rs rewrites to a filter block). The filter sets a
-//! mark before and after it, and the marks are taken out again.
+//! (Hugging Face's extension of Jinja). The interpreter sets a mark before and behind it, and the marks
+//! are taken out again.
 //!
 //! The marks are two characters that do not occur in the rendered text, so neither a message nor the
 //! template can fake one. That the text without marks is the text rendered without them is checked:
 //! a template that trims or cuts what a block rendered is refused, not answered with wrong spans.
 
 use crate::abi::{invalid, Outcome};
-use minijinja::value::Value;
-use minijinja::{Environment, State};
 use std::ops::Range;
 
 /// Spans of the rendered text, in bytes, in order, disjoint and not empty.
 pub type Spans = Vec<Range<usize>>;
 
-pub const FILTER: &str = "__trainyard_generation";
-/// The variable that holds the two marks, or is not there: then the filter changes nothing.
-pub const MARKS: &str = "__trainyard_marks";
-
-/// Gives the engine the filter that the tags were rewritten to.
-pub fn add_filter(environment: &mut Environment) {
-    environment.add_filter(FILTER, |state: &State, text: &Value| -> Value {
-        match state.lookup(MARKS).and_then(|marks| marks.as_str().map(str::to_string)) {
-            Some(marks) => {
-                let (open, close) = marks.split_at(marks.len() / 2);
-                Value::from(format!("{open}{text}{close}"))
-            }
-            None => text.clone(),
-        }
-    });
-}
-
 /// Two characters of equal size that do not occur in `text`: private-use characters of the last
 /// plane, from the end.
-pub fn marks_for(text: &str) -> Outcome<String> {
-    let marks: String =
-        ('\u{100000}'..='\u{10FFFD}').rev().filter(|c| !text.contains(*c)).take(2).collect();
-    match marks.chars().count() {
-        2 => Ok(marks),
+pub fn marks_for(text: &str) -> Outcome<(char, char)> {
+    let mut marks = ('\u{100000}'..='\u{10FFFD}').rev().filter(|c| !text.contains(*c));
+    match (marks.next(), marks.next()) {
+        (Some(open), Some(close)) => Ok((open, close)),
         _ => Err(invalid("the text uses every private character: no mark is left")),
     }
 }
 
 /// The spans between marks, once it is sure that `marked` is `text` with marks.
-pub fn spans_of(text: &str, marked: &str, marks: &str) -> Outcome<Spans> {
-    let mut chars = marks.chars();
-    let (open, close) = (chars.next(), chars.next());
+pub fn spans_of(text: &str, marked: &str, marks: (char, char)) -> Outcome<Spans> {
+    let (open, close) = (Some(marks.0), Some(marks.1));
     let (mut spans, mut depth, mut begin) = (Spans::new(), 0usize, 0usize);
     let mut position = 0; // in the text without marks
     let mut whole = true;

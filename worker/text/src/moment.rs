@@ -55,6 +55,19 @@ impl Moment {
         lengths[..self.month - 1].iter().sum::<i64>() + self.day
     }
 
+    /// The week of the year, of which the first begins with its first `weekday` (0: Sunday).
+    fn week_from(&self, weekday: i64) -> i64 {
+        let since = (self.weekday() as i64 - weekday).rem_euclid(7);
+        (self.day_of_year() - 1 - since + 7).div_euclid(7)
+    }
+
+    /// The year and the week of ISO 8601: of the year its Thursday is in.
+    fn iso_week(&self) -> (i64, i64) {
+        let from_monday = (self.weekday() as i64 - 1).rem_euclid(7);
+        let thursday = Moment::from_seconds((self.days - from_monday + 3) * 86_400);
+        (thursday.year, (thursday.day_of_year() - 1) / 7 + 1)
+    }
+
     /// The error names the directive that is not known.
     pub fn format(&self, format: &str) -> Result<String, String> {
         let mut out = String::new();
@@ -110,6 +123,18 @@ impl Moment {
             'b' | 'h' => name(&MONTHS, self.month - 1, 3),
             'B' => name(&MONTHS, self.month - 1, usize::MAX),
             'z' | 'Z' => String::new(),
+            'U' => number(self.week_from(0), 2),
+            'W' => number(self.week_from(1), 2),
+            'V' => number(self.iso_week().1, 2),
+            'G' => self.iso_week().0.to_string(),
+            'g' => number(self.iso_week().0.rem_euclid(100), 2),
+            'C' => number(self.year.div_euclid(100), 2),
+            'k' if pad => format!("{hour:2}"),
+            'k' => hour.to_string(),
+            'l' if pad => format!("{hour_of_half:2}"),
+            'l' => hour_of_half.to_string(),
+            'P' => if hour < 12 { "am" } else { "pm" }.to_string(),
+            'r' => self.format("%I:%M:%S %p")?,
             'F' => self.format("%Y-%m-%d")?,
             'T' | 'X' => self.format("%H:%M:%S")?,
             'R' => self.format("%H:%M")?,
