@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 gguf = pytest.importorskip("gguf")
+tokenizers = pytest.importorskip("tokenizers")
 
 import tiny_models
 from llama_oracle import LlamaCppError, llama_cpp
@@ -186,7 +187,7 @@ def edited(source, destination, changes):
     reader = gguf.GGUFReader(source)
     architecture = reader.fields["general.architecture"].contents()
     writer = gguf.GGUFWriter(destination, architecture)
-    changes = {f"{architecture}.{key}": value for key, value in changes.items()}
+    changes = {key if key.startswith("tokenizer.") else f"{architecture}.{key}": value for key, value in changes.items()}
     for key, field in reader.fields.items():
         if key.startswith("GGUF.") or key == "general.architecture" or key in changes:
             continue
@@ -324,18 +325,24 @@ CUT = {
     "deepseek-v3": written(r"\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+", DEEPSEEK_3),
     "deepseek-coder": written("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", CHINESE, digits=True),
 }
-LINES = ["The cat's 12 mice, and I'LL see 1234567 of them!", "def f(x):\n    return x  # twice\n\n", "naïve café  ÜBER",
+# Without capitals beyond ASCII before others: there llama.cpp's gpt-4o cuts otherwise than the models' own files, "Ü", "BER".
+LINES = ["The cat's 12 mice, and I'LL see 1234567 of them!", "def f(x):\n    return x  # twice\n\n", "naïve café  Über",
          "日本語のテキスト and 中文", "a\r\nb\n", "mixedCase HTTPServer it'd /path/to/x", "   three spaces", "(word) [x] {y}"]
+
+
+def byte_level_bpe():
+    """No two digits in a token: as DeepSeek's vocabularies are, whose numbers llama.cpp does not cut."""
+    trained = tokenizers.Tokenizer(tokenizers.models.BPE())
+    trained.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([
+        tokenizers.pre_tokenizers.Digits(individual_digits=True), tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    trained.train_from_iterator(LINES * 2, tokenizers.trainers.BpeTrainer(
+        vocab_size=400, initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    return trained
 
 
 @pytest.mark.parametrize("name", CUT)
 def test_a_pre_tokenizer_has_llama_cpps_name(tmp_path, name):
-    tokenizers = pytest.importorskip("tokenizers")
-    folder = tmp_path / "in"
-    trained = tokenizers.Tokenizer(tokenizers.models.BPE())
-    trained.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trained.train_from_iterator(LINES * 2, tokenizers.trainers.BpeTrainer(
-        vocab_size=400, initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    folder, trained = tmp_path / "in", byte_level_bpe()
     document = json.loads(trained.to_str()) | {"pre_tokenizer": CUT[name], "normalizer": {"type": "Sequence", "normalizers": []}}
     tiny_models.make("llama", vocab_size=trained.get_vocab_size()).save_pretrained(folder)
     (folder / "tokenizer.json").write_text(json.dumps(document))
@@ -346,3 +353,16 @@ def test_a_pre_tokenizer_has_llama_cpps_name(tmp_path, name):
     want = [own.encode(line, add_special_tokens=False).ids for line in LINES]
     assert [back.encode(line, add_special_tokens=False).ids for line in LINES] == want
     assert llama_cpp().tokenize(file, LINES) == want
+
+
+def test_deepseeks_first_pre_tokenizer_is_read_and_written(tmp_path):
+    trained = byte_level_bpe()
+    tiny_models.make("llama", vocab_size=trained.get_vocab_size()).save_pretrained(tmp_path / "in")
+    (tmp_path / "in" / "tokenizer.json").write_text(trained.to_str())
+    file = edited(export(tmp_path / "in", tmp_path / "gpt2.gguf"), tmp_path / "model.gguf",
+                  {"tokenizer.ggml.pre": text("deepseek-llm")})
+    folder = import_model(file, tmp_path / "out")
+    ours = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    assert [ours.encode(line, add_special_tokens=False).ids for line in LINES] == llama_cpp().tokenize(file, LINES)
+    again = gguf.GGUFReader(export(folder, tmp_path / "again.gguf")).fields
+    assert again["tokenizer.ggml.pre"].contents() == "deepseek-llm"
