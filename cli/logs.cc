@@ -62,6 +62,10 @@ int Logs(const Place& place, const LogsOptions& options) {
     const auto reader = (*client)->jobs().TailLogs(&context, request);
     v1::TailLogsResponse response;
     while (reader->Read(&response)) {
+      if (std::ferror(stdout) != 0) {  // nobody gets to read what comes
+        context.TryCancel();
+        return kOk;  // FinishStdout says why
+      }
       printer.Add(response.rank(), response.data());
       request.set_cursor(response.cursor());
       i = 0;

@@ -7,6 +7,7 @@
 #include "cli/exit_code.h"
 #include "common/files.h"
 #include "common/tensorboard.h"
+#include "common/user_file.h"
 
 namespace trainyard::cli {
 namespace {
@@ -64,12 +65,15 @@ std::string Csv(const Points& points) {
 Status WriteTensorBoard(const std::filesystem::path& logs, const v1::Job& job,
                         const Points& points) {
   const std::filesystem::path folder = logs / job.job_id();
-  RETURN_IF_ERROR(MakeFolders(folder));
+  std::error_code error;  // the user's: others may read it as far as the umask lets them
+  std::filesystem::create_directories(folder, error);
+  if (error)
+    return ErrnoStatus(error.value(), fmt::format("cannot make folder {}", folder.string()));
   const double begun = SecondsSinceEpoch(job.create_time());
   TensorBoardEvents events(begun);
   for (const v1::MetricPoint& point : points)
     events.Add(point.name(), point.step(), point.value(), SecondsSinceEpoch(point.time()));
-  return WriteFileAtomically(folder / TensorBoardFileName(begun, job.job_id()), events.Take());
+  return WriteUserFile(folder / TensorBoardFileName(begun, job.job_id()), events.Take());
 }
 
 Status Export(Client& client, const MetricsOptions& options) {
@@ -89,7 +93,7 @@ Status Export(Client& client, const MetricsOptions& options) {
     const std::string text = Csv(points);
     std::fwrite(text.data(), 1, text.size(), stdout);
   } else if (!options.csv.empty()) {
-    RETURN_IF_ERROR(WriteFileAtomically(options.csv, Csv(points)));
+    RETURN_IF_ERROR(WriteUserFile(options.csv, Csv(points)));
     std::fprintf(stderr, "%s: %zu points of %s\n", options.csv.c_str(), points.size(),
                  job.job_id().c_str());
   }

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 namespace trainyard {
 
@@ -20,9 +21,10 @@ Status FinishStdout() {
   errno = 0;
   const bool flushed = std::fflush(stdout) == 0;
   if (errno == EPIPE || (flushed && !failed_before)) return OkStatus();
-  if (errno == 0)
-    return Internal("cannot write to stdout (is the disk full?): what is there is not all of it");
-  return ErrnoStatus(errno, "cannot write to stdout");
+  if (errno == 0)  // it failed while it was printed
+    return ResourceExhausted(
+        "cannot write to stdout (is the disk full?): what is there is not all of it");
+  return ResourceExhausted("cannot write to stdout: {}", std::strerror(errno));
 }
 
 }  // namespace trainyard

@@ -9,7 +9,7 @@ namespace trainyard {
 // gets their number, and what is printed lands in it. Call it first.
 void HoldStandardStreams();
 
-// Whether all that was printed on stdout has arrived; call it last. Internal with the reason when
+// Whether all that was printed has arrived; call it last. ResourceExhausted with the reason when
 // it has not (a full disk, a closed stdout). A reader that has gone has had enough: OK.
 Status FinishStdout();
 

@@ -28,6 +28,7 @@ enum ExitCode {
   kUsage = 2,
   kNotFound = 3,
   kDenied = 4,
+  kUnavailable = 5,
   kConflict = 6,
   kStopped = 130
 };
@@ -48,6 +49,7 @@ int Fail(const Status& status) {
   if (absl::IsInvalidArgument(status)) return kUsage;
   if (absl::IsNotFound(status)) return kNotFound;
   if (absl::IsPermissionDenied(status)) return kDenied;
+  if (absl::IsResourceExhausted(status) || absl::IsUnavailable(status)) return kUnavailable;
   if (absl::IsAlreadyExists(status) || absl::IsFailedPrecondition(status)) return kConflict;
   if (absl::IsAborted(status)) return kStopped;
   return kFailed;
@@ -86,6 +88,7 @@ struct Words {
   std::filesystem::path tokenizer, model;
   std::string text;
   bool parse_special = true;
+  bool json = false;
   std::vector<int32_t> ids;
 };
 
@@ -254,24 +257,28 @@ void AddTextTools(CLI::App& tool, Words& w, Run* run) {
   train->add_option("--out", w.train.out, "tokenizer.json")->required();
   CLI::App* encode = Command(
       *tokenizer, "encode", "text to ids", "tool tokenizer encode --tokenizer model/ 'some text'",
-      run, [&w] { return Fail(EncodeTool(w.tokenizer, w.text, w.parse_special)); });
+      run, [&w] { return Fail(EncodeTool(w.tokenizer, w.text, w.parse_special, w.json)); });
   encode->add_option("--tokenizer", w.tokenizer, "a tokenizer.json, or a model with one")
       ->required();
   encode->add_option("text", w.text)->required();
+  encode->add_flag("--json", w.json);
   AddNoParseSpecial(*encode, w.parse_special);
   CLI::App* decode = Command(*tokenizer, "decode", "ids to text",
                              "tool tokenizer decode --tokenizer model/ 17 4 250", run,
-                             [&w] { return Fail(DecodeTool(w.tokenizer, w.ids)); });
+                             [&w] { return Fail(DecodeTool(w.tokenizer, w.ids, w.json)); });
   decode->add_option("--tokenizer", w.tokenizer, "a tokenizer.json, or a model with one")
       ->required();
   decode->add_option("ids", w.ids)->required();
+  decode->add_flag("--json", w.json);
 
   CLI::App* data =
       Command(tool, "data", "look at training data", "tool data check a.jsonl", run, {});
   CLI::App* check = Command(*data, "check", "read files as training would",
                             "tool data check data/*.jsonl --text-field body", run,
                             [&w] { return Fail(CheckData(w.check)); });
-  check->add_option("files", w.check.files, "paths or globs")->required();
+  check->add_option("files", w.check.files, "paths, folders or globs")->required();
+  check->add_option("--type", w.check.type, "of the largest vocabulary: bpe, wordpiece or unigram");
+  check->add_flag("--json", w.check.json);
   check->add_option("--format", w.check.format, "auto, text or jsonl");
   check->add_option("--text-field", w.check.text_field);
 }

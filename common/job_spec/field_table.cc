@@ -414,24 +414,4 @@ const Field& JobSpecFields() {
   return root;
 }
 
-const std::map<std::string, std::string, std::less<>>& PeerKeysWithoutField() {
-  static const std::map<std::string, std::string, std::less<>> keys = {
-      {"num_train_epochs", "give train.max_steps; a step is global_batch_size x max_length tokens"},
-      {"num_epochs", "give train.max_steps; a step is global_batch_size x max_length tokens"},
-      {"gradient_accumulation_steps",
-       "it follows from train.global_batch_size / (train.micro_batch_size x resources.ranks)"},
-      {"warmup_ratio", "give train.warmup_steps"},
-      {"fp16", "half precision is train.precision: bf16"},
-      {"eval_strategy", "give evaluation.eval_steps"},
-      {"save_strategy", "give checkpoint.save_steps"},
-      {"dataset_name", "give data.train: [{path: ...}] with local files"},
-      {"dataset", "give data.train: [{path: ...}] with local files"},
-      {"output_dir",
-       "checkpoints go to the BlobStore; `trainyard checkpoint export` copies one out"},
-      {"resume_from_checkpoint", "a job resumes by itself; to start from weights give model.from"},
-      {"packing", "rows are always packed"},
-  };
-  return keys;
-}
-
 }  // namespace trainyard

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <system_error>
@@ -65,6 +66,14 @@ StatusOr<std::vector<fs::path>> ShardsOf(const fs::path& index) {
   return shards;
 }
 
+std::string HubHint(const std::string& name) {
+  if (!LooksLikeHubName(name)) return "";
+  return fmt::format(
+      "; nothing is fetched from the Hugging Face Hub: for the model of this name run `hf download "
+      "{} --local-dir {}`, then name that folder",
+      name, name.substr(name.find('/') + 1));
+}
+
 void AddThoseThere(const fs::path& folder, std::vector<fs::path>* files) {
   for (const char* name : kTokenizerFiles)
     if (IsFile(folder / name)) files->push_back(folder / name);
@@ -88,6 +97,40 @@ bool HasVocabulary(const fs::path& folder) {
 }  // namespace
 
 bool NamesCheckpoint(std::string_view ref) { return ref.starts_with("job:"); }
+
+bool MayNameJob(std::string_view ref) {
+  const std::string_view name = ref.substr(0, ref.find('@'));
+  const auto alnum = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  return !name.empty() && alnum(name.front()) &&
+         std::all_of(name.begin(), name.end(), [&](char c) { return alnum(c) || c == '-'; });
+}
+
+std::string WithJobPrefix(const std::string& ref) {
+  std::error_code ignored;
+  if (NamesCheckpoint(ref) || !MayNameJob(ref) || fs::exists(ref, ignored)) return ref;
+  return "job:" + ref;
+}
+
+bool LooksLikeHubName(std::string_view name) {
+  const size_t slash = name.find('/');
+  if (slash == std::string_view::npos || slash == 0 || slash + 1 == name.size()) return false;
+  const auto plain = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-' || c == '_';
+  };
+  const std::string_view owner = name.substr(0, slash), repository = name.substr(slash + 1);
+  if (owner.starts_with('.') || !std::all_of(owner.begin(), owner.end(), plain) ||
+      !std::all_of(repository.begin(), repository.end(), plain))
+    return false;
+  constexpr std::array kEndings = {".gguf", ".json", ".jsonl", ".txt", ".gz", ".safetensors"};
+  return std::none_of(kEndings.begin(), kEndings.end(),
+                      [&](const char* ending) { return repository.ends_with(ending); });
+}
+
+bool IsTokenizerFile(std::string_view name) {
+  if (name == "config.json") return true;  // it may tell the tokenizer's class
+  if (name.starts_with(kTemplatesFolder)) return IsModelFileName(name);
+  return std::find(kTokenizerFiles.begin(), kTokenizerFiles.end(), name) != kTokenizerFiles.end();
+}
 
 bool IsPlainFileName(std::string_view name) {
   return name.find('/') == std::string_view::npos && CheckBlobKey(name).ok();
@@ -116,8 +159,8 @@ StatusOr<std::vector<fs::path>> FindModelFiles(const fs::path& model) {
   if (!fs::is_directory(model, ignored))
     return NotFound(
         "{} does not exist (looked from {}); name a Hugging Face folder, a .gguf file, or "
-        "job:NAME@latest",
-        model.string(), WorkingFolder());
+        "job:NAME@latest{}",
+        model.string(), WorkingFolder(), HubHint(model.string()));
   std::vector<fs::path> files = {model / "config.json"};
   if (!IsFile(files[0]))
     return NotFound("{} holds no config.json: it is no Hugging Face model", model.string());
@@ -143,8 +186,8 @@ StatusOr<std::vector<fs::path>> FindTokenizerFiles(const fs::path& tokenizer) {
   if (!HasVocabulary(tokenizer))
     return NotFound(
         "{} holds no tokenizer.json, and no vocab.json with merges.txt, vocab.txt or "
-        "tokenizer.model (looked from {})",
-        tokenizer.string(), WorkingFolder());
+        "tokenizer.model (looked from {}){}",
+        tokenizer.string(), WorkingFolder(), HubHint(tokenizer.string()));
   std::vector<fs::path> files;
   // It tells the tokenizer's class where no other file does.
   if (IsFile(tokenizer / "config.json")) files.push_back(tokenizer / "config.json");

@@ -1,6 +1,7 @@
 #include "common/job_spec/presets.h"
 
 #include "common/job_spec/fields.h"
+#include "common/job_spec/local_model.h"
 
 namespace trainyard {
 namespace {
@@ -87,6 +88,11 @@ StatusOr<const Preset*> FindPreset(std::string_view name) {
     if (preset.name == name) return &preset;
     names.push_back(preset.name);
   }
+  if (LooksLikeHubName(name))
+    return InvalidArgument(
+        "{} is no preset; a model of the Hugging Face Hub is downloaded first (`hf "
+        "download {} --local-dir model`) and given as model.from: model",
+        name, name);
   const std::string near = NearestName(name, names);
   return InvalidArgument("no preset is called \"{}\"; {}", name,
                          near.empty() ? fmt::format("there are {}", fmt::join(names, ", "))

@@ -28,6 +28,9 @@ StatusOr<Part> ParsePart(std::string_view text) {
 }
 
 Status UnknownPath(std::string_view path) {
+  const auto& hints = PeerKeysWithoutField();
+  if (const auto hint = hints.find(path.substr(path.rfind('.') + 1)); hint != hints.end())
+    return InvalidArgument("not a field here: {}", hint->second);
   std::vector<std::string> paths;
   for (const Field* leaf : AllLeaves()) paths.push_back(leaf->path);
   const std::string near = NearestName(path, paths);

@@ -3,6 +3,7 @@
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
+#include <charconv>
 #include <map>
 #include <sstream>
 
@@ -22,10 +23,18 @@ struct Refused {
 
 Position At(const YAML::Mark& mark) { return {mark.line + 1, mark.column + 1}; }
 
+bool IsNumber(const std::string& text) {
+  double value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  return error == std::errc() && stop == end;
+}
+
 // Builds an InputNode from yaml-cpp's events. Aliases share the node they name, so memory stays
 // bounded by the text; `size` counts them written out, so what walks the tree is bounded too.
 class TreeBuilder final : public YAML::EventHandler {
  public:
+  explicit TreeBuilder(bool is_json) : is_json_(is_json) {}
   std::shared_ptr<const InputNode> root() const { return root_; }
 
   void OnDocumentStart(const YAML::Mark&) override {}
@@ -43,6 +52,9 @@ class TreeBuilder final : public YAML::EventHandler {
     auto node = Start(Kind::kScalar, mark);
     node->scalar = value;
     node->quoted = tag == "!" || tag == "tag:yaml.org,2002:str";
+    // proto's JSON writes 64-bit integers, and the values of model.config, as texts.
+    const bool plain = IsNumber(value) || value == "true" || value == "false";
+    if (is_json_ && node->quoted && plain) node->quoted = false;
     if (!node->quoted && (value == "null" || value == "~")) node->kind = Kind::kNothing;
     Add(std::move(node), anchor);
   }
@@ -117,6 +129,7 @@ class TreeBuilder final : public YAML::EventHandler {
     }
   }
 
+  const bool is_json_;
   std::vector<Level> levels_;
   std::map<YAML::anchor_t, std::shared_ptr<const InputNode>> anchors_;
   std::shared_ptr<const InputNode> root_;
@@ -138,14 +151,16 @@ Position PositionOfByte(std::string_view text, size_t offset) {
 // yaml-cpp reports by exceptions; they stop here.
 StatusOr<std::shared_ptr<const InputNode>> BuildTree(std::string_view text,
                                                      std::string_view file_name) {
-  TreeBuilder builder;
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  const bool is_json = first != std::string_view::npos && text[first] == '{';
+  TreeBuilder builder(is_json);
   try {
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);
     if (!parser.HandleNextDocument(builder) || builder.root() == nullptr) {
       return RefusedAt(file_name, {1, 1}, "the file is empty");
     }
-    TreeBuilder second;
+    TreeBuilder second(is_json);
     if (parser.HandleNextDocument(second)) {
       const Position at = second.root() ? second.root()->at : Position{1, 1};
       return RefusedAt(file_name, at, "a job file holds one document, here a second one starts");
@@ -159,6 +174,17 @@ StatusOr<std::shared_ptr<const InputNode>> BuildTree(std::string_view text,
     return RefusedAt(file_name, {1, 1}, std::string("not YAML: ") + error.what());
   }
   return builder.root();
+}
+
+// The spec within a job as `trainyard describe` shows it; null when `root` is none.
+const InputNode* SpecOfShownJob(const InputNode& root) {
+  const InputNode* spec = nullptr;
+  bool shown = false;
+  for (const InputNode::Entry& entry : root.entries) {
+    if (entry.key == "spec" && entry.value->kind == Kind::kMap) spec = entry.value.get();
+    shown |= entry.key == "display_name" || entry.key == "job_id" || entry.key == "origins";
+  }
+  return shown ? spec : nullptr;
 }
 
 }  // namespace
@@ -177,6 +203,8 @@ StatusOr<ParsedJob> ParseJobYaml(std::string_view text, std::string_view file_na
     return RefusedAt(file_name, PositionOfByte(text, nul), "a NUL byte");
   }
   ASSIGN_OR_RETURN(const std::shared_ptr<const InputNode> root, BuildTree(text, file_name));
+  if (const InputNode* spec = SpecOfShownJob(*root))
+    return ReadJob(*spec, {.file_name = std::string(file_name), .interchange = true});
   return ReadJob(*root, {.file_name = std::string(file_name)});
 }
 

@@ -4,16 +4,20 @@
 #include <utility>
 
 #include "common/files.h"
+#include "common/user_file.h"
 
 namespace trainyard::worker {
 
 StatusOr<NewFolder> NewFolder::Create(const std::filesystem::path& place) {
   std::error_code error;
-  if (std::filesystem::exists(place, error) &&
-      !(std::filesystem::is_directory(place, error) && std::filesystem::is_empty(place, error)))
-    return AlreadyExists("{} exists; choose another place, or remove it", place.string());
+  const bool empty_folder =
+      std::filesystem::is_directory(place, error) && std::filesystem::is_empty(place, error);
   std::filesystem::path whole = std::filesystem::absolute(place, error).lexically_normal();
   if (!whole.has_filename()) whole = whole.parent_path();  // "model/"
+  if (IsTaken(whole) && !empty_folder)
+    return AlreadyExists("{} exists; choose another place, or remove it", place.string());
+  if (empty_folder) whole = std::filesystem::canonical(whole, error);  // a link stays a link
+  if (error) return ErrnoStatus(error.value(), place.string());
   std::filesystem::path path = whole;
   path += ".part-" + RandomHex(4);
   // Others may read it as far as the umask lets them: it is the user's, not the service's.

@@ -261,23 +261,37 @@ StatusOr<std::string> Prepare(const PrepareSpec& spec) {
   return text;
 }
 
-StatusOr<SourceSummary> CheckSource(const PrepareSource& source) {
+StatusOr<SourceSummary> CheckSource(const PrepareSource& source, TokenizerKind kind) {
   SourceSummary summary{.files = static_cast<int64_t>(source.files.size())};
+  auto trainer = std::make_unique<TokenizerTrainer>(TokenizerText{.kind = kind});
+  PieceCutter cutter([&](std::span<const TextPiece> pieces) {
+    return trainer == nullptr ? OkStatus() : trainer->Feed(TextsOf(pieces));
+  });
   int64_t document_bytes = 0;
-  RETURN_IF_ERROR(ReadSource(source, {.text =
-                                          [&](std::string_view text) {
-                                            document_bytes += static_cast<int64_t>(text.size());
-                                            return OkStatus();
-                                          },
-                                      .end =
-                                          [&] {
-                                            ++summary.documents;
-                                            summary.source_bytes += document_bytes;
-                                            summary.longest_document_bytes = std::max(
-                                                summary.longest_document_bytes, document_bytes);
-                                            document_bytes = 0;
-                                            return OkStatus();
-                                          }}));
+  RETURN_IF_ERROR(
+      ReadSource(source, {.text =
+                              [&](std::string_view text) {
+                                document_bytes += static_cast<int64_t>(text.size());
+                                if (summary.source_bytes + document_bytes > kVocabularyBytesMax)
+                                  trainer.reset();
+                                return trainer == nullptr ? OkStatus() : cutter.Text(text);
+                              },
+                          .end =
+                              [&] {
+                                ++summary.documents;
+                                summary.source_bytes += document_bytes;
+                                summary.longest_document_bytes =
+                                    std::max(summary.longest_document_bytes, document_bytes);
+                                document_bytes = 0;
+                                return trainer == nullptr ? OkStatus() : cutter.EndDocument();
+                              }}));
+  if (trainer == nullptr) return summary;
+  RETURN_IF_ERROR(cutter.Finish());
+  ASSIGN_OR_RETURN(
+      const Tokenizer largest,
+      trainer->Finish({.vocab_size = kVocabSizeMax,
+                       .special_tokens = SpecialTokensFor(kind, /*with_mask=*/false)}));
+  summary.largest_vocabulary = largest.vocab_size();
   return summary;
 }
 

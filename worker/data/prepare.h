@@ -15,9 +15,9 @@
 #include <string>
 #include <vector>
 
+#include "common/documents/text_reader.h"
 #include "common/status.h"
 #include "worker/data/loader.h"
-#include "worker/data/text_reader.h"
 #include "worker/data/token_shard.h"
 #include "worker/text/tokenizer.h"
 
@@ -42,7 +42,8 @@ struct PrepareSpec {
   // Text of a tokenizer.json. Empty: one is trained on the train sources.
   std::string tokenizer_json;
   // Of a trained tokenizer: its kind (bpe | wordpiece | unigram), its entries, special ones
-  // included, and whether there is a mask token among them (wordpiece has one in any case).
+  // included (fewer where the text supports no more), and whether there is a mask token among them
+  // (wordpiece has one in any case).
   std::string tokenizer_type = "bpe";
   int64_t vocab_size = 4096;
   bool with_mask_token = false;
@@ -89,7 +90,12 @@ struct SourceSummary {
   int64_t documents = 0;
   int64_t source_bytes = 0;
   int64_t longest_document_bytes = 0;
+  // The most entries a tokenizer trained on it can have; 0: not looked for, as in texts of more
+  // than kVocabularyBytesMax, which support any usual one.
+  int64_t largest_vocabulary = 0;
 };
-StatusOr<SourceSummary> CheckSource(const PrepareSource& source);
+constexpr int64_t kVocabularyBytesMax = int64_t{16} << 20;
+StatusOr<SourceSummary> CheckSource(const PrepareSource& source,
+                                    TokenizerKind kind = TokenizerKind::kBpe);
 
 }  // namespace trainyard::worker

@@ -80,14 +80,18 @@ void WatchSignals(AloneRank& link, AbortSwitch& abort, const StopSignal& done) {
 StatusOr<link::Outcome> RunByHand(const ByHandOptions& options) {
   RankContext context;
   ASSIGN_OR_RETURN(context.spec, ReadSpec(options));
-  if (NamesCheckpoint(context.spec.model.from)) {
-    return WithField(
-        InvalidArgument("model.from: {} is known to a coordinator only; give a folder, "
-                        "or submit the job",
-                        context.spec.model.from),
-        "model.from");
+  const std::pair<const char*, const std::string*> refs[] = {
+      {"model.from", &context.spec.model.from}, {"tokenizer.from", &context.spec.tokenizer.from}};
+  for (const auto& [field, from] : refs) {
+    if (!NamesCheckpoint(*from)) continue;
+    return WithField(InvalidArgument("{}: {} is known to a coordinator only; give a folder, or "
+                                     "submit the job",
+                                     field, *from),
+                     field);
   }
-  ASSIGN_OR_RETURN(const LocalFiles files, DigestLocalData(context.spec));
+  std::vector<std::string> notes;
+  ASSIGN_OR_RETURN(const LocalFiles files, DigestLocalData(context.spec, &notes));
+  for (const std::string& note : notes) spdlog::info("{}", note);
   ASSIGN_OR_RETURN(const auto blobs, DirectoryBlobStore::Open(options.out));
   ASSIGN_OR_RETURN(const UniqueFd lock, Lock(options.out));
   ASSIGN_OR_RETURN(auto recorded,

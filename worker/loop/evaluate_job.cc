@@ -7,8 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include "common/documents/text_reader.h"
 #include "common/files.h"
-#include "worker/data/text_reader.h"
 #include "worker/loop/checkpoints.h"
 #include "worker/loop/evaluation_report.h"
 #include "worker/loop/job_model.h"

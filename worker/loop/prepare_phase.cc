@@ -18,7 +18,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // Grows when the same inputs are prepared in another way.
-constexpr int kPrepareVersion = 2;
+constexpr int kPrepareVersion = 3;
 // Bounds what one shard takes in memory while it is put into the BlobStore (4 bytes a token).
 constexpr int64_t kShardTokens = int64_t{1} << 25;
 
@@ -106,6 +106,20 @@ StatusOr<PreparedData> OpenKey(const RankContext& context, const std::string& ke
   return OpenPrepared(*folder);
 }
 
+// A vocabulary that came out smaller than asked for is said.
+void SayVocabulary(const PrepareSpec& spec) {
+  if (!spec.tokenizer_json.empty()) return;
+  const auto manifest = ReadFile(spec.folder / kManifestName);
+  if (!manifest.ok()) return;
+  const Json json = Json::parse(*manifest, nullptr, /*allow_exceptions=*/false);
+  const int64_t reached = json["tokenizer"].value("vocab_size", spec.vocab_size);
+  if (reached < spec.vocab_size)
+    spdlog::warn(
+        "the text supports a vocabulary of {} entries, tokenizer.train.vocab_size asks "
+        "for {}: training goes on with {}",
+        reached, spec.vocab_size, reached);
+}
+
 // Makes the files in a scratch folder and puts them into the BlobStore.
 Status Make(const RankContext& context, const StartingModel& model, const std::string& key) {
   PrepareSpec spec;
@@ -130,6 +144,7 @@ Status Make(const RankContext& context, const StartingModel& model, const std::s
   std::error_code ignored;
   std::filesystem::remove_all(spec.folder, ignored);
   Status made = Prepare(spec).status();
+  if (made.ok()) SayVocabulary(spec);
   if (made.ok()) made = PutFolder(*context.blobs, spec.folder, key);
   std::filesystem::remove_all(spec.folder, ignored);
   return WithDiskReason(made);

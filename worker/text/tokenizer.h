@@ -161,8 +161,8 @@ class TokenizerTrainer {
   explicit TokenizerTrainer(const TokenizerText& text = {});
   // Counts the words of these texts, on the crate's threads.
   Status Feed(std::span<const std::string_view> texts);
-  // InvalidArgument when the text supports fewer entries than asked for; the message has the
-  // number.
+  // As many entries as were asked for, or as the text supports. InvalidArgument when fewer are
+  // asked for than any text of this kind needs.
   StatusOr<Tokenizer> Finish(const TokenizerTrainingOptions& options);
 
  private:

@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <optional>
 
+#include "common/files.h"
+#include "common/user_file.h"
 #include "worker/checkpoint/gguf_export.h"
 #include "worker/checkpoint/new_folder.h"
 #include "worker/model_text/gguf_text.h"
@@ -73,8 +75,7 @@ StatusOr<GgufWriter::Keys> AllKeys(const ModelSource& source, const ModelConfig&
 Status ExportGguf(const ExportOptions& options) {
   const StopSignals signals;
   ASSIGN_OR_RETURN(const ExportType type, FindType(options.type.empty() ? "f16" : options.type));
-  std::error_code ignored;
-  if (std::filesystem::exists(options.destination, ignored))
+  if (IsTaken(options.destination))
     return AlreadyExists("{} exists; choose another place, or remove it",
                          options.destination.string());
   ASSIGN_OR_RETURN(const ModelSource source, ModelSource::Open(options.source));

@@ -1,8 +1,10 @@
 // tool tokenizer train|encode|decode, tool data check.
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "common/files.h"
 #include "common/job_spec/local_data.h"
+#include "common/user_file.h"
 #include "worker/data/pieces.h"
 #include "worker/data/prepare.h"
 #include "worker/model_text/model_text.h"
@@ -17,8 +19,10 @@ StatusOr<PrepareSource> OpenSource(const std::vector<std::string>& patterns,
                                    const std::string& format, const std::string& text_field) {
   PrepareSource source{.files = {}, .format = format, .text_field = text_field};
   for (const std::string& pattern : patterns) {
-    ASSIGN_OR_RETURN(const auto paths, ExpandDataPath(pattern));
-    for (const auto& path : paths) source.files.push_back({.path = path, .name = path.string()});
+    ASSIGN_OR_RETURN(const DataFiles files, ExpandDataPath(pattern));
+    for (const std::string& note : files.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
+    for (const auto& path : files.paths)
+      source.files.push_back({.path = path, .name = path.string()});
   }
   return source;
 }
@@ -89,36 +93,52 @@ Status TrainTokenizerTool(const TokenizerTrainOptions& options) {
   ASSIGN_OR_RETURN(const Tokenizer tokenizer,
                    trainer.Finish({.vocab_size = options.vocab_size,
                                    .special_tokens = SpecialTokensFor(kind, options.with_mask)}));
-  RETURN_IF_ERROR(WriteFileAtomically(options.out, tokenizer.json()));
+  RETURN_IF_ERROR(WriteUserFile(options.out, tokenizer.json()));
   std::printf("%s\n", options.out.c_str());
+  if (tokenizer.vocab_size() < options.vocab_size)
+    std::fprintf(stderr, "note: the text supports no more than %ld of the %ld entries asked for\n",
+                 static_cast<long>(tokenizer.vocab_size()), static_cast<long>(options.vocab_size));
   std::fprintf(stderr, "%ld tokens; try: trainyard tokenizer encode --tokenizer %s 'some text'\n",
                static_cast<long>(tokenizer.vocab_size()), options.out.c_str());
   return OkStatus();
 }
 
-Status EncodeTool(const std::filesystem::path& path, const std::string& text, bool parse_special) {
+Status EncodeTool(const std::filesystem::path& path, const std::string& text, bool parse_special,
+                  bool json) {
   ASSIGN_OR_RETURN(const Tokenizer tokenizer, OpenTokenizer(path));
   ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
                    tokenizer.Encode(text, {.parse_special_tokens = parse_special}));
-  std::printf("%s\n", fmt::format("{}", fmt::join(ids, " ")).c_str());
+  const std::string listed = fmt::format("{}", fmt::join(ids, json ? ", " : " "));
+  const std::string shown = json ? fmt::format("{{\"ids\": [{}]}}", listed) : listed;
+  std::printf("%s
+", shown.c_str());
   return OkStatus();
 }
 
-Status DecodeTool(const std::filesystem::path& path, const std::vector<int32_t>& ids) {
+Status DecodeTool(const std::filesystem::path& path, const std::vector<int32_t>& ids, bool json) {
   ASSIGN_OR_RETURN(const Tokenizer tokenizer, OpenTokenizer(path));
   ASSIGN_OR_RETURN(const std::string text, tokenizer.Decode(ids));
-  std::printf("%s\n", text.c_str());
+  const std::string shown = json ? nlohmann::json{{"text", text}}.dump() : text;
+  std::printf("%s\n", shown.c_str());
   return OkStatus();
 }
 
 Status CheckData(const DataCheckOptions& options) {
+  ASSIGN_OR_RETURN(const TokenizerKind kind, TokenizerKindNamed(options.type));
   ASSIGN_OR_RETURN(const PrepareSource source,
                    OpenSource(options.files, options.format, options.text_field));
-  ASSIGN_OR_RETURN(const SourceSummary summary, CheckSource(source));
-  std::printf("files %ld\ndocuments %ld\nbytes %ld\nlongest_document_bytes %ld\n",
-              static_cast<long>(summary.files), static_cast<long>(summary.documents),
-              static_cast<long>(summary.source_bytes),
-              static_cast<long>(summary.longest_document_bytes));
+  ASSIGN_OR_RETURN(const SourceSummary summary, CheckSource(source, kind));
+  nlohmann::ordered_json told = {{"files", summary.files},
+                                 {"documents", summary.documents},
+                                 {"bytes", summary.source_bytes},
+                                 {"longest_document_bytes", summary.longest_document_bytes}};
+  if (summary.largest_vocabulary > 0) told["largest_vocabulary"] = summary.largest_vocabulary;
+  if (options.json) {
+    std::printf("%s\n", told.dump(2).c_str());
+    return OkStatus();
+  }
+  for (const auto& [name, value] : told.items())
+    std::printf("%s %s\n", name.c_str(), value.dump().c_str());
   return OkStatus();
 }
 

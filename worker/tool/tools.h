@@ -89,18 +89,23 @@ struct TokenizerTrainOptions {
   bool with_mask = false;     // <mask> too; wordpiece has [MASK] anyway
   std::filesystem::path out;  // tokenizer.json
 };
-// With the special tokens that jobs need (SpecialTokensFor). A file that stands there is replaced.
+// With the special tokens that jobs need (SpecialTokensFor), and fewer entries than asked for where
+// the text supports no more. A file that stands there is replaced.
 Status TrainTokenizerTool(const TokenizerTrainOptions& options);
 // `tokenizer`: a tokenizer.json, or a folder or .gguf file that has one.
-// The ids of `text`, separated by spaces. `parse_special`: a special token spelled out in it
-// becomes its id.
+// The ids of `text`, separated by spaces, or {"ids": [...]}; {"text": ...} of the other.
+// `parse_special`: a special token spelled out in the text becomes its id.
 Status EncodeTool(const std::filesystem::path& tokenizer, const std::string& text,
-                  bool parse_special);
-Status DecodeTool(const std::filesystem::path& tokenizer, const std::vector<int32_t>& ids);
+                  bool parse_special, bool json);
+Status DecodeTool(const std::filesystem::path& tokenizer, const std::vector<int32_t>& ids,
+                  bool json);
 
-// Reads the files as training would and says what is in them; the first error names file and place.
+// Reads the files as training would and says what is in them, with the largest vocabulary that they
+// support; the first error names file and place.
 struct DataCheckOptions {
   std::vector<std::string> files;
+  std::string type = "bpe";  // of the vocabulary
+  bool json = false;
   std::string format = "auto";
   std::string text_field = "text";
 };

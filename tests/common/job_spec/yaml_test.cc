@@ -1,6 +1,8 @@
 #include "common/job_spec/yaml.h"
 
 #include "common/files.h"
+#include "common/job_spec/fields.h"
+#include "common/job_spec/json.h"
 #include "common/job_spec/resolve.h"
 #include "tests/common/job_spec/example.h"
 
@@ -138,6 +140,36 @@ TEST(ParseJobYaml, AcceptsPeersNamesWithANote) {
   EXPECT_EQ(job.spec.train.optim, "adamw");
   EXPECT_THAT(job.notes,
               Contains("train.per_device_train_batch_size is read as train.micro_batch_size"));
+}
+
+TEST(ParseJobYaml, SaysOfAPeersKeyWithoutFieldWhatToDoInPlace) {
+  for (const auto& [key, hint] : PeerKeysWithoutField())
+    EXPECT_THAT(ErrorOf(ExampleWith("train:", "train:\n  " + key + ": 1")),
+                HasSubstr("train." + key + ": not a field here: " + hint))
+        << key;
+  EXPECT_THAT(ErrorOf(std::string(kExample) + "lora_r: 8\n"),
+              HasSubstr("lora_r: not a field here: adapters"));
+  EXPECT_THAT(ErrorOf(std::string(kExample) + "load_in_4bit: true\nn_layer: 4\n"),
+              AllOf(HasSubstr("quantised"), HasSubstr("model.config")));
+  EXPECT_THAT(ErrorOf(ExampleWith("preset: llama-nano", "d_model: 64")),
+              HasSubstr("model.d_model: not a field here: the shape stands in model.config"));
+}
+
+TEST(ParseJobYaml, ReadsAJobAsDescribeShowsItAndItsSpecAlone) {
+  ASSERT_OK_AND_ASSIGN(const ResolvedSpec resolved, Resolve(ExampleJob()));
+  // As proto's JSON writes it: 64-bit integers are texts.
+  nlohmann::ordered_json spec = JobSpecToJson(resolved.spec);
+  spec["train"]["max_steps"] = "400";
+  spec["tokenizer"]["train"]["vocab_size"] = "4096";
+  const nlohmann::ordered_json job = {{"name", "projects/default/jobs/shakespeare-1"},
+                                      {"job_id", "shakespeare-1"},
+                                      {"kind", "pretrain"},
+                                      {"spec", spec}};
+  for (const std::string& text : {job.dump(2), spec.dump()}) {
+    ASSERT_OK_AND_ASSIGN(const ParsedJob read, Parse(text));
+    EXPECT_EQ(JobSpecToJson(read.spec), JobSpecToJson(resolved.spec));
+  }
+  EXPECT_THAT(ErrorOf(ExampleWith("400", "\"400\"")), HasSubstr("wants an integer"));
 }
 
 TEST(ParseJobYaml, AcceptsAFlatFileInTheWayOfTrainingArguments) {

@@ -128,12 +128,18 @@ TEST_F(PrepareTest, TakesATokenizerThatIsThere) {
   EXPECT_THAT(Prepare(spec), StatusIs(StatusCode::kInvalidArgument, HasSubstr("<|nothing|>")));
 }
 
-TEST_F(PrepareTest, NamesWhatIsWrong) {
+TEST_F(PrepareTest, TakesTheVocabularyThatASmallTextHas) {
   PrepareSpec spec = SmallSpec();
   spec.vocab_size = 50000;
-  EXPECT_THAT(Prepare(spec), StatusIs(StatusCode::kInvalidArgument,
-                                      AllOf(HasSubstr("vocab_size"), HasSubstr("supports"))));
-  spec = SmallSpec();
+  ASSERT_OK(Prepare(spec));
+  ASSERT_OK_AND_ASSIGN(const PreparedData data, OpenPrepared(spec.folder));
+  EXPECT_LT(data.tokenizer->vocab_size(), 50000);
+  ASSERT_OK_AND_ASSIGN(const SourceSummary summary, CheckSource(spec.train[0]));
+  EXPECT_EQ(summary.largest_vocabulary, data.tokenizer->vocab_size());
+}
+
+TEST_F(PrepareTest, NamesWhatIsWrong) {
+  PrepareSpec spec = SmallSpec();
   spec.train[0].files.push_back({folder_.path() / "gone.txt", "gone.txt"});
   EXPECT_THAT(Prepare(spec), StatusIs(StatusCode::kNotFound,
                                       AllOf(HasSubstr("data.train[0]"), HasSubstr("gone.txt"))));

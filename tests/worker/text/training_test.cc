@@ -62,8 +62,7 @@ TEST(WordPieceTraining, KeepsCaseAndAccentsWhenAsked) {
 TEST(WordPieceTraining, SaysWhatItNeeds) {
   EXPECT_THAT(Trained(TokenizerKind::kWordPiece, {.vocab_size = 20}),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("begin and continue words")));
-  EXPECT_THAT(Trained(TokenizerKind::kWordPiece, {.vocab_size = 9000}),
-              StatusIs(StatusCode::kInvalidArgument, HasSubstr("supports a vocabulary of")));
+  EXPECT_LT(Trained(TokenizerKind::kWordPiece, {.vocab_size = 9000})->vocab_size(), 9000);
   TokenizerTrainer trainer({.kind = TokenizerKind::kWordPiece});
   const std::string_view text = kText;
   ASSERT_OK(trainer.Feed({&text, 1}));
@@ -98,8 +97,7 @@ TEST(UnigramTraining, LearnsPiecesThatPay) {
 TEST(UnigramTraining, SaysWhatItNeeds) {
   EXPECT_THAT(Trained(TokenizerKind::kUnigram, {.vocab_size = 260}),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("256 bytes")));
-  EXPECT_THAT(Trained(TokenizerKind::kUnigram, {.vocab_size = 9000}),
-              StatusIs(StatusCode::kInvalidArgument, HasSubstr("supports a vocabulary of")));
+  EXPECT_LT(Trained(TokenizerKind::kUnigram, {.vocab_size = 9000})->vocab_size(), 9000);
 }
 
 class Training : public testing::TestWithParam<TokenizerKind> {};

@@ -2,7 +2,7 @@
 //! trainers then see words in a fixed order, so that nothing depends on the order of texts, on how
 //! they were cut, on threads, or on hash seeds.
 
-use crate::abi::{internal, invalid, Failure, Outcome};
+use crate::abi::{internal, invalid, Outcome};
 use crate::unigram;
 use crate::words::{count_words, Kind, TextRules, WordCounts};
 use ahash::AHashMap;
@@ -79,10 +79,6 @@ impl Trainer {
             Kind::Unigram => unigram::train(&self.words(wanted.alphabet_size), wanted)?,
         };
         tokenizer.add_special_tokens(wanted.added_tokens()).map_err(internal)?;
-        let reached = tokenizer.get_vocab_size(true);
-        if reached < wanted.vocab_size {
-            return Err(too_little_text(self.rules.kind, wanted, reached));
-        }
         Ok(tokenizer)
     }
 
@@ -181,19 +177,4 @@ fn bert_template(vocabulary: &AHashMap<String, u32>) -> Outcome<TemplateProcessi
         .special_tokens(special)
         .build()
         .map_err(internal)
-}
-
-fn too_little_text(kind: Kind, wanted: &Wanted, reached: usize) -> Failure {
-    let entry = match kind {
-        Kind::Unigram => "an entry stands there at least twice".to_string(),
-        _ => format!(
-            "an entry joins two others that stand together at least {} times",
-            wanted.min_frequency
-        ),
-    };
-    invalid(format!(
-        "the text supports a vocabulary of {reached} entries, {} were asked for ({entry}): ask for \
-         {reached} or fewer, or give more text",
-        wanted.vocab_size
-    ))
 }
