@@ -5,6 +5,8 @@
 #include "cli/commands.h"
 #include "cli/exit_code.h"
 #include "common/files.h"
+#include "common/job_spec/local_model.h"
+#include "common/user_file.h"
 
 namespace trainyard::cli {
 namespace {
@@ -160,9 +162,12 @@ int CheckpointVerify(const Place& place, const std::string& ref, Format format) 
 
 int CheckpointExport(const Place& place, const std::string& ref, const std::string& folder) {
   return WithCheckpoint(place, ref, [&](Client& client, const v1::GetCheckpointResponse& found) {
-    if (std::filesystem::exists(folder) && !std::filesystem::is_empty(folder))
-      return Fail(AlreadyExists("{} exists and is not empty; choose another folder", folder));
-    std::error_code error;  // it is the user's: others may read it as far as the umask lets them
+    std::error_code error;
+    const bool empty_folder =
+        std::filesystem::is_directory(folder, error) && std::filesystem::is_empty(folder, error);
+    if (IsTaken(folder) && !empty_folder)
+      return Fail(AlreadyExists("{} exists and is no empty folder; choose another", folder));
+    // It is the user's: others may read it as far as the umask lets them
     std::filesystem::create_directories(folder, error);
     if (error)
       return Fail(ErrnoStatus(error.value(), fmt::format("cannot make folder {}", folder)));
@@ -175,12 +180,25 @@ int CheckpointExport(const Place& place, const std::string& ref, const std::stri
   });
 }
 
-StatusOr<std::filesystem::path> CheckpointFolder(const Place& place, const std::string& ref) {
-  if (!ref.starts_with("job:")) {
+void SayIfAlsoJob(Client& client, const std::string& ref) {
+  std::error_code ignored;
+  if (!MayNameJob(ref) || !std::filesystem::exists(ref, ignored)) return;
+  v1::GetJobRequest request;
+  request.set_name(NameOfRef(ref.substr(0, ref.find('@'))));
+  if (client.Call(client.jobs(), &v1::JobService::Stub::GetJob, request, /*seconds=*/2).ok())
+    std::fprintf(stderr, "note: %s is read as the file or folder here; the job is job:%s\n",
+                 ref.c_str(), ref.c_str());
+}
+
+StatusOr<std::filesystem::path> CheckpointFolder(const Place& place, const std::string& name) {
+  const std::string ref = WithJobPrefix(name);
+  if (!NamesCheckpoint(ref)) {
     std::error_code ignored;
-    if (!std::filesystem::exists(ref, ignored))
-      return NotFound(
-          "{} does not exist; name a Hugging Face folder, a .gguf file, or job:NAME@latest", ref);
+    if (!std::filesystem::exists(ref, ignored)) return FindModelFiles(ref).status();
+    if (MayNameJob(ref)) {
+      const auto client = Client::Connect(place);  // without one there are no jobs
+      if (client.ok()) SayIfAlsoJob(**client, ref);
+    }
     if (ref.ends_with(".gguf")) return std::filesystem::path(ref);
     if (!std::filesystem::exists(std::filesystem::path(ref) / "config.json", ignored))
       return NotFound(
@@ -189,8 +207,16 @@ StatusOr<std::filesystem::path> CheckpointFolder(const Place& place, const std::
           ref);
     return std::filesystem::path(ref);
   }
-  ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, Client::Connect(place));
-  ASSIGN_OR_RETURN(const v1::GetCheckpointResponse found, Fetch(*client, ref));
+  const auto missing = [&](const Status& status) {
+    if (ref == name) return status;
+    return Annotate(status, fmt::format("{} is no file or folder here, and as a job", name));
+  };
+  const auto connected = Client::Connect(place);
+  if (!connected.ok()) return missing(connected.status());
+  Client* const client = connected->get();
+  const auto fetched = Fetch(*client, ref);
+  if (!fetched.ok()) return missing(fetched.status());
+  const v1::GetCheckpointResponse& found = *fetched;
   const std::filesystem::path in_place = place.home / "blobs" / found.checkpoint().key();
   const auto manifest = Sha256OfFile(in_place / "trainyard" / "manifest.json");
   if (manifest.ok() && *manifest == found.checkpoint().manifest_digest()) return in_place;

@@ -66,7 +66,8 @@ Status Client::Explain(const grpc::Status& status) const {
 }
 
 std::string NameOfRef(const std::string& ref) {
-  return ref.starts_with("projects/") ? ref : "projects/default/jobs/" + ref;
+  if (ref.starts_with("projects/")) return ref;
+  return "projects/default/jobs/" + (ref.starts_with("job:") ? ref.substr(4) : ref);
 }
 
 }  // namespace trainyard::cli

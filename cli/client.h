@@ -71,7 +71,7 @@ class Client {
   std::unique_ptr<v1::CheckpointService::Stub> checkpoints_;
 };
 
-// "shakespeare" and "projects/p/jobs/shakespeare" both become the latter.
+// "shakespeare", "job:shakespeare" and "projects/p/jobs/shakespeare" become the last.
 std::string NameOfRef(const std::string& ref);
 
 }  // namespace trainyard::cli

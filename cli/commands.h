@@ -47,7 +47,8 @@ int Explain(const Place& place, const std::string& job, Format format);
 int Cancel(const Place& place, const std::string& job, bool now, Format format);
 int Retry(const Place& place, const std::string& job, Format format);
 // Waits for the job's end. `timeout_seconds` 0: for ever; kWaitTimedOut when it passes.
-int Wait(const Place& place, const std::string& job, double timeout_seconds);
+int Wait(const Place& place, const std::string& job, double timeout_seconds,
+         Format format = Format::kTable);
 
 // Shows the job until it ends: a live table on a terminal, a line per change elsewhere. Ctrl-C
 // detaches (kDetached). The exit code is the job's.
@@ -80,20 +81,23 @@ int CheckpointDescribe(const Place& place, const std::string& ref, Format format
 int CheckpointVerify(const Place& place, const std::string& ref, Format format);
 int CheckpointExport(const Place& place, const std::string& ref, const std::string& folder);
 
-// What a tool of trainyard-trainer is given.
+// What a tool of trainyard-trainer is given. A tool without an answer in JSON refuses -o json and
+// -o yaml.
 struct ToolOptions {
-  std::string model;                   // REF: a folder, .gguf, job:NAME@latest, job:NAME@400
+  std::string model;                   // REF: a folder, .gguf, JOB, JOB@latest, job:JOB@400
   std::vector<std::string> options;    // "--name", "value"
   std::vector<std::string> arguments;  // what stands after the model
 };
-int Generate(const Place& place, const ToolOptions& options);
-int Chat(const Place& place, const ToolOptions& options);
-int ModelDoctor(const Place& place, const ToolOptions& options);
+int Generate(const Place& place, const ToolOptions& options, Format format);
+int Chat(const Place& place, const ToolOptions& options, Format format);
+int ModelDoctor(const Place& place, const ToolOptions& options, Format format);
 // `verb`: inspect, import or export.
-int ModelTool(const Place& place, const ToolOptions& options, const std::string& verb);
+int ModelTool(const Place& place, const ToolOptions& options, const std::string& verb,
+              Format format);
 // `verb`: train, encode or decode; `model` of the latter two may be a tokenizer.json.
-int TokenizerTool(const Place& place, const ToolOptions& options, const std::string& verb);
-int DataCheck(const ToolOptions& options);
+int TokenizerTool(const Place& place, const ToolOptions& options, const std::string& verb,
+                  Format format);
+int DataCheck(const ToolOptions& options, Format format);
 
 // The report of a job of kind evaluate: its table, or all of it as JSON.
 int Evaluate(const Place& place, const std::string& job, Format format);
@@ -110,8 +114,13 @@ struct UpOptions {
 // Runs a whole local cluster in the foreground: restarts a daemon that dies, drains on Ctrl-C.
 int Up(const Place& place, const UpOptions& options);
 
-// The latest recorded checkpoint (or the one named) of `ref` as a folder on this machine: in place
-// when the BlobStore is here, else downloaded under home/cache and checked.
+// Says on stderr that `ref` is a file or folder and is taken as such, where a job has that name
+// too.
+void SayIfAlsoJob(Client& client, const std::string& ref);
+
+// A model as a path on this machine: a folder or file of that name, else the latest recorded
+// checkpoint (or the one named) of a job, in place when the BlobStore is here, else downloaded
+// under home/cache and checked.
 StatusOr<std::filesystem::path> CheckpointFolder(const Place& place, const std::string& ref);
 
 }  // namespace trainyard::cli

@@ -38,4 +38,8 @@ int Fail(const Status& status) {
   return ExitCodeOf(status);
 }
 
+int NoJson(const std::string& command, const std::string& instead) {
+  return Fail(InvalidArgument("{} has no answer in JSON or YAML{}", command, instead));
+}
+
 }  // namespace trainyard::cli

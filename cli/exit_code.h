@@ -1,6 +1,8 @@
 // What the shell learns. Stable: scripts rely on these.
 #pragma once
 
+#include <string>
+
 #include "common/status.h"
 
 namespace trainyard::cli {
@@ -22,5 +24,9 @@ ExitCode ExitCodeOf(const Status& status);
 
 // Prints "error: MESSAGE" with the field and the reason beneath, on stderr; returns the exit code.
 int Fail(const Status& status);
+
+// Fail for a command that answers in words alone and was asked for JSON or YAML; `instead` goes on
+// the sentence.
+int NoJson(const std::string& command, const std::string& instead);
 
 }  // namespace trainyard::cli

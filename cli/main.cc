@@ -47,7 +47,10 @@ void AddSubmit(CLI::App& app, Words& w, Run* run) {
       Command(app, "submit", "submit a job file and follow it",
               "trainyard submit examples/jobs/shakespeare.yaml --set train.max_steps=100", run,
               [&w](Format f) { return Submit(w.place, w.submit, f); });
-  submit->add_option("file", w.submit.file, "job file (YAML)")->required();
+  submit
+      ->add_option("file", w.submit.file,
+                   "job file (YAML or JSON), or a job as `describe -o json` shows it")
+      ->required();
   submit->add_option("--set", w.submit.set, "override a field: a.b=c")->take_all();
   submit->add_flag("--no-wait", w.submit.no_wait, "print the id and return");
   submit->add_flag("--wait", w.submit.quiet_wait, "say nothing till the end");
@@ -90,19 +93,22 @@ void AddJobCommands(CLI::App& app, Words& w, Run* run) {
   events->add_option("job", w.job, "all jobs when left out (needs role operator)");
   JobCommand(app, "explain", "why it waits, why it died", w, run,
              [&w](Format f) { return Explain(w.place, w.job, f); });
-  JobCommand(app, "watch", "live table until it ends", w, run,
-             [&w](Format) { return Watch(w.place, w.job); });
-  JobCommand(app, "wait", "return when it has ended", w, run, [&w](Format) {
-    return Wait(w.place, w.job, w.timeout_seconds);
+  JobCommand(app, "watch", "live table until it ends", w, run, [&w](Format f) {
+    return IsData(f) ? NoJson("watch", "; wait has, at the end") : Watch(w.place, w.job);
+  });
+  JobCommand(app, "wait", "return when it has ended", w, run, [&w](Format f) {
+    return Wait(w.place, w.job, w.timeout_seconds, f);
   })->add_option("--timeout", w.timeout_seconds, "seconds; exit 124 when they pass");
   JobCommand(app, "cancel", "stop it for good, with a checkpoint of its last step", w, run,
              [&w](Format f) { return Cancel(w.place, w.job, w.now, f); })
       ->add_flag("--now", w.now, "without a last checkpoint");
   JobCommand(app, "retry", "a new attempt of a failed job, from its last checkpoint", w, run,
              [&w](Format f) { return Retry(w.place, w.job, f); });
-  CLI::App* logs =
-      Command(app, "logs", "what the ranks print", "trainyard logs shakespeare -f --rank 0", run,
-              [&w](Format) { return Logs(w.place, w.logs); });
+  CLI::App* logs = Command(app, "logs", "what the ranks print",
+                           "trainyard logs shakespeare -f --rank 0", run, [&w](Format f) {
+                             return IsData(f) ? NoJson("logs", "; they are the ranks' own lines")
+                                              : Logs(w.place, w.logs);
+                           });
   logs->add_option("job", w.logs.job, "an id, a unique prefix of one, or a name")->required();
   logs->add_flag("-f,--follow", w.logs.follow, "go on until the job ends");
   logs->add_option("--rank", w.logs.rank, "only this rank");
@@ -115,8 +121,11 @@ void AddMetricsCommands(CLI::App& app, Words& w, Run* run) {
   const std::string example = "trainyard metrics export shakespeare --tensorboard logs/";
   CLI::App* metrics = Command(app, "metrics", "a job's curves", example, run, nullptr);
   metrics->require_subcommand(1);
-  CLI::App* exporting = Command(*metrics, "export", "write them for TensorBoard or as CSV", example,
-                                run, [&w](Format) { return MetricsExport(w.place, w.metrics); });
+  CLI::App* exporting = Command(
+      *metrics, "export", "write them for TensorBoard or as CSV", example, run, [&w](Format f) {
+        return IsData(f) ? NoJson("metrics export", "; --csv - has columns")
+                         : MetricsExport(w.place, w.metrics);
+      });
   exporting->add_option("job", w.metrics.job, "an id, a unique prefix of one, or a name")
       ->required();
   exporting->add_option("--tensorboard", w.metrics.tensorboard, "TensorBoard's log folder");
@@ -140,7 +149,8 @@ void AddCheckpointCommands(CLI::App& app, Words& w, Run* run) {
         Command(*checkpoint, name, help,
                 fmt::format("trainyard checkpoint {} shakespeare@latest{}", name, more), run,
                 std::move(action));
-    command->add_option("ref", w.job, "JOB, JOB@latest or JOB@STEP")->required();
+    command->add_option("ref", w.job, "JOB, JOB@latest, JOB@STEP, also with job: in front")
+        ->required();
     return command;
   };
   add("describe", "one with its files",
@@ -149,7 +159,11 @@ void AddCheckpointCommands(CLI::App& app, Words& w, Run* run) {
       [&w](Format f) { return CheckpointVerify(w.place, w.job, f); });
   add(
       "export", "copy one out as a Hugging Face folder",
-      [&w](Format) { return CheckpointExport(w.place, w.job, w.folder); }, " --to model/")
+      [&w](Format f) {
+        return IsData(f) ? NoJson("checkpoint export", "")
+                         : CheckpointExport(w.place, w.job, w.folder);
+      },
+      " --to model/")
       ->add_option("--to", w.folder, "folder to make")
       ->required();
 }
@@ -163,8 +177,9 @@ void AddEvaluate(CLI::App& app, Words& w, Run* run) {
 }
 
 void AddClusterCommands(CLI::App& app, Words& w, Run* run) {
-  CLI::App* up = Command(app, "up", "a local cluster in the foreground", "trainyard up --workers 2",
-                         run, [&w](Format) { return Up(w.place, w.up); });
+  CLI::App* up =
+      Command(app, "up", "a local cluster in the foreground", "trainyard up --workers 2", run,
+              [&w](Format f) { return IsData(f) ? NoJson("up", "") : Up(w.place, w.up); });
   up->add_option("--workers", w.up.workers)->check(CLI::Range(1, 64));
   up->add_option("--slots-per-worker", w.up.slots_per_worker)->check(CLI::Range(1, 1024));
   up->add_option("--grpc-port", w.up.grpc_port, "0: any free one")->check(CLI::Range(0, 65535));
@@ -176,14 +191,19 @@ void AddClusterCommands(CLI::App& app, Words& w, Run* run) {
           [&w](Format f) { return WorkerList(w.place, f); });
   Command(app, "doctor", "looks for what commonly goes wrong, here or with a model",
           "trainyard doctor smollm2/", run,
-          [&w](Format) {
-            return w.tool.model.empty() ? Doctor(w.place) : ModelDoctor(w.place, w.tool);
+          [&w](Format f) {
+            if (w.tool.model.empty() && IsData(f))
+              return NoJson("doctor", "; its exit code is 1 when something is wrong");
+            return w.tool.model.empty() ? Doctor(w.place) : ModelDoctor(w.place, w.tool, f);
           })
-      ->add_option("model", w.tool.model,
-                   "instead: a folder, a .gguf file or job:NAME@latest, whose parts must fit");
-  CLI::App* completion = Command(app, "completion", "prints a completion script",
-                                 "source <(trainyard completion bash)", run,
-                                 [&app, &w](Format) { return PrintCompletion(app, w.shell); });
+      ->add_option(
+          "model", w.tool.model,
+          "instead: a folder, a .gguf file or a job's model (JOB@latest), whose parts must fit");
+  CLI::App* completion =
+      Command(app, "completion", "prints a completion script",
+              "source <(trainyard completion bash)", run, [&app, &w](Format f) {
+                return IsData(f) ? NoJson("completion", "") : PrintCompletion(app, w.shell);
+              });
   completion->add_option("shell", w.shell, "bash, zsh or fish")->required();
 }
 

@@ -15,6 +15,9 @@ namespace trainyard::cli {
 
 enum class Format { kTable, kWide, kJson, kYaml, kName };
 
+// Whether a program is to read it.
+inline bool IsData(Format format) { return format == Format::kJson || format == Format::kYaml; }
+
 // InvalidArgument naming the formats there are.
 StatusOr<Format> ParseFormat(const std::string& name);
 

@@ -25,6 +25,8 @@ StatusOr<v1::Job> Create(Client& client, ParsedJob& parsed, const SubmitOptions&
   v1::CreateJobRequest request;
   request.set_request_id(options.request_id.empty() ? RandomHex(16) : options.request_id);
   request.set_validate_only(options.dry_run);
+  for (const std::string& from : {parsed.spec.model.from, parsed.spec.tokenizer.from})
+    SayIfAlsoJob(client, from);
   if (options.dry_run) {
     RETURN_IF_ERROR(DigestDatasets(parsed));
   } else {
@@ -68,15 +70,19 @@ int Submit(const Place& place, const SubmitOptions& options, Format format) {
         [&] { return job->display_name() + "\n"; });
     return kOk;
   }
-  Print(
-      format, *job, [&] { return job->job_id() + "\n"; }, [&] { return job->job_id() + "\n"; });
+  const auto id_line = [&] { return job->job_id() + "\n"; };
+  const bool one_answer = IsData(format) && !options.no_wait;  // the job as it has ended
+  if (!one_answer) Print(format, *job, id_line, id_line);
   const char* id = job->job_id().c_str();
   if (options.no_wait) {
     std::fprintf(stderr, "follow it with: trainyard watch %s\n", id);
     return kOk;
   }
-  const int code = options.quiet_wait ? Wait(place, job->job_id(), 0) : Watch(place, job->job_id());
-  if (code == kOk && parsed->spec.kind == "evaluate") return Evaluate(place, id, format);
+  const bool evaluates = parsed->spec.kind == "evaluate";
+  const int code = options.quiet_wait || one_answer
+                       ? Wait(place, job->job_id(), 0, evaluates ? Format::kTable : format)
+                       : Watch(place, job->job_id());
+  if (code == kOk && evaluates) return Evaluate(place, id, format);
   if (code == kOk && !options.quiet_wait) TellWhatIsNext(parsed->spec, id);
   if (code == kJobFailed) std::fprintf(stderr, "why: trainyard explain %s\n", id);
   return code;

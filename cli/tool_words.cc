@@ -6,7 +6,7 @@ namespace trainyard::cli {
 namespace {
 
 constexpr const char* kModelHelp =
-    "a Hugging Face folder, a .gguf file, job:NAME@latest or job:NAME@STEP";
+    "a Hugging Face folder, a .gguf file, or a job: JOB, JOB@latest, JOB@STEP, job:JOB@STEP";
 
 constexpr const char* kNoParseSpecialHelp =
     "a special token spelled out in a text is text like any other";
@@ -60,7 +60,8 @@ void PassOnSampling(CLI::App& command, Words& w) {
 }
 
 void PassOnTextSource(CLI::App& command, Words& w) {
-  PassOnArguments(command, w, "files", "paths or globs: text, .jsonl, .json");
+  PassOnArguments(command, w, "files",
+                  "paths, folders or globs: text, .jsonl, .json, also gzipped");
   PassOn(command, w, "--format", "auto, text or jsonl");
   PassOn(command, w, "--text-field", "of .jsonl: the field that has the text; else text");
 }
@@ -69,7 +70,7 @@ void AddGenerate(CLI::App& app, Words& w, Run* run) {
   CLI::App* generate =
       Command(app, "generate", "let a model write",
               "trainyard generate --model job:shakespeare@latest --prompt \"HAMLET.\"", run,
-              [&w](Format) { return Generate(w.place, w.tool); });
+              [&w](Format f) { return Generate(w.place, w.tool, f); });
   generate->add_option("--model", w.tool.model, kModelHelp)->required();
   PassOn(*generate, w, "--prompt", "text to go on from");
   PassOn(*generate, w, "--chat", "a message, put into the model's chat template");
@@ -77,7 +78,7 @@ void AddGenerate(CLI::App& app, Words& w, Run* run) {
   PassOnFlag(*generate, w, "--no-parse-special", kNoParseSpecialHelp);
   PassOnSampling(*generate, w);
   CLI::App* chat = Command(app, "chat", "talk with a model", "trainyard chat job:assistant@latest",
-                           run, [&w](Format) { return Chat(w.place, w.tool); });
+                           run, [&w](Format f) { return Chat(w.place, w.tool, f); });
   chat->add_option("model", w.tool.model, kModelHelp)->required();
   PassOnSampling(*chat, w);
 }
@@ -89,7 +90,7 @@ void AddModel(CLI::App& app, Words& w, Run* run) {
   const auto add = [&](const std::string& verb, const char* help, const std::string& more) {
     CLI::App* command =
         Command(*model, verb, help, fmt::format("trainyard model {} {}", verb, more), run,
-                [&w, verb](Format) { return ModelTool(w.place, w.tool, verb); });
+                [&w, verb](Format f) { return ModelTool(w.place, w.tool, verb, f); });
     command->add_option("model", w.tool.model, kModelHelp)->required();
     return command;
   };
@@ -111,7 +112,7 @@ void AddTokenizer(CLI::App& app, Words& w, Run* run) {
   tokenizer->require_subcommand(1);
   const auto add = [&](const std::string& verb, const char* help, const std::string& more) {
     return Command(*tokenizer, verb, help, fmt::format("trainyard tokenizer {} {}", verb, more),
-                   run, [&w, verb](Format) { return TokenizerTool(w.place, w.tool, verb); });
+                   run, [&w, verb](Format f) { return TokenizerTool(w.place, w.tool, verb, f); });
   };
   CLI::App* train = add("train", "a tokenizer.json from text",
                         "plays/*.txt --type bpe --vocab-size 4096 --out tokenizer.json");
@@ -138,8 +139,9 @@ void AddData(CLI::App& app, Words& w, Run* run) {
   CLI::App* data = Command(app, "data", "look at training data", example, run, nullptr);
   data->require_subcommand(1);
   CLI::App* check = Command(*data, "check", "read files as training would, count what is in them",
-                            example, run, [&w](Format) { return DataCheck(w.tool); });
+                            example, run, [&w](Format f) { return DataCheck(w.tool, f); });
   PassOnTextSource(*check, w);
+  PassOn(*check, w, "--type", "of the largest vocabulary: bpe, wordpiece or unigram; else bpe");
 }
 
 }  // namespace

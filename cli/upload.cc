@@ -5,6 +5,7 @@
 
 #include "cli/output.h"
 #include "common/job_spec/local_data.h"
+#include "common/job_spec/local_model.h"
 
 namespace trainyard::cli {
 namespace {
@@ -61,7 +62,13 @@ void MarkGiven(ParsedJob& job, const std::vector<DataSource>& sources, const std
 }
 
 StatusOr<LocalFiles> DigestAll(ParsedJob& job) {
-  ASSIGN_OR_RETURN(const LocalFiles files, DigestLocalData(job.spec));
+  job.spec.model.from = WithJobPrefix(job.spec.model.from);
+  job.spec.tokenizer.from = WithJobPrefix(job.spec.tokenizer.from);
+  const size_t told = job.notes.size();
+  ASSIGN_OR_RETURN(const LocalFiles files, DigestLocalData(job.spec, &job.notes));
+  RETURN_IF_ERROR(CheckLocalDocuments(job.spec, files));
+  for (size_t i = told; i < job.notes.size(); ++i)
+    std::fprintf(stderr, "note: %s\n", job.notes[i].c_str());
   MarkGiven(job, job.spec.data.train, "train");
   MarkGiven(job, job.spec.data.validation, "validation");
   return files;

@@ -302,8 +302,12 @@ int Watch(const Place& place, const std::string& job) {
   return Follow(place, job, /*draw=*/true, /*timeout_seconds=*/0);
 }
 
-int Wait(const Place& place, const std::string& job, double timeout_seconds) {
-  return Follow(place, job, /*draw=*/false, timeout_seconds);
+int Wait(const Place& place, const std::string& job, double timeout_seconds, Format format) {
+  const int code = Follow(place, job, /*draw=*/false, timeout_seconds);
+  const bool job_known = code == kOk || code == kJobFailed || code == kWaitTimedOut;
+  if (!IsData(format) || !job_known) return code;
+  const int printed = Get(place, job, format);
+  return printed == kOk ? code : printed;
 }
 
 }  // namespace trainyard::cli

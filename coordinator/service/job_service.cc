@@ -170,7 +170,8 @@ StatusOr<int64_t> JobServiceImpl::Create(const Principal& who, const v1::CreateJ
 JobServiceImpl::Unary* JobServiceImpl::CreateJob(Call* call, const v1::CreateJobRequest* request,
                                                  v1::Job* response) {
   // The checkpoint of another job is read whole.
-  const bool reads = NamesCheckpoint(request->spec().model().from());
+  const bool reads = NamesCheckpoint(request->spec().model().from()) ||
+                     NamesCheckpoint(request->spec().tokenizer().from());
   return AnswerUnary(runtime_, call, Method("CreateJob"),
                      reads ? Blocks::kForLong : Blocks::kShortly,
                      [=, this](const Principal& who) { return Create(who, *request, response); });

@@ -19,32 +19,43 @@ Status Store(BlobStore& blobs, const std::string& key, const BlobRef& file) {
   return blobs.Link(key, to);
 }
 
-Status Resolve(const ServiceContext& context, bool store, JobSpec& spec) {
-  const std::string ref = spec.model.from.substr(std::string("job:").size());
+// Fills in the files of the checkpoint that `from` names, those that `wanted` takes.
+Status Resolve(const ServiceContext& context, bool store, bool (*wanted)(const std::string&),
+               std::string& from, std::vector<BlobRef>& files) {
+  const std::string ref = from.substr(std::string("job:").size());
   const size_t at = ref.find('@');
   const std::string item = at == std::string::npos ? "latest" : ref.substr(at + 1);
   ASSIGN_OR_RETURN(const RecordedCheckpoint found,
                    FindRecorded(context.coordinator, ref.substr(0, at), item));
   ASSIGN_OR_RETURN(const CheckpointManifest manifest, ManifestOf(context.blobs, found.checkpoint));
-  spec.model.from = fmt::format("job:{}@{}", found.job->id.value, found.checkpoint.step);
-  spec.model.files.clear();
+  from = fmt::format("job:{}@{}", found.job->id.value, found.checkpoint.step);
+  files.clear();
   for (const ManifestFile& file : manifest.files) {
-    if (!IsOfTheModel(file.path)) continue;
-    spec.model.files.push_back({.name = file.path, .sha256 = file.sha256, .size_bytes = file.size});
+    if (!wanted(file.path)) continue;
+    files.push_back({.name = file.path, .sha256 = file.sha256, .size_bytes = file.size});
     if (!store) continue;
-    RETURN_IF_ERROR(
-        Store(context.blobs, found.checkpoint.key + "/" + file.path, spec.model.files.back()));
+    RETURN_IF_ERROR(Store(context.blobs, found.checkpoint.key + "/" + file.path, files.back()));
   }
   return OkStatus();
+}
+
+bool IsOfTheTokenizer(const std::string& path) { return IsTokenizerFile(path); }
+
+Status InField(const Status& status, const char* field) {
+  return status.ok() ? status : WithField(Annotate(status, field), field);
 }
 
 }  // namespace
 
 Status ResolveModelFrom(const ServiceContext& context, bool store, JobSpec& spec) {
-  if (!NamesCheckpoint(spec.model.from)) return OkStatus();
-  const Status resolved = Resolve(context, store, spec);
-  if (resolved.ok()) return resolved;
-  return WithField(Annotate(resolved, "model.from"), "model.from");
+  if (NamesCheckpoint(spec.model.from))
+    RETURN_IF_ERROR(InField(
+        Resolve(context, store, IsOfTheModel, spec.model.from, spec.model.files), "model.from"));
+  if (NamesCheckpoint(spec.tokenizer.from))
+    RETURN_IF_ERROR(InField(
+        Resolve(context, store, IsOfTheTokenizer, spec.tokenizer.from, spec.tokenizer.files),
+        "tokenizer.from"));
+  return OkStatus();
 }
 
 }  // namespace trainyard::coordinator
