@@ -27,18 +27,20 @@ std::vector<Field> DataSourceFields() {
   return {
       Value<&DataSource::path>(
           {.name = "path",
-           .doc = "a file or glob on the machine that submits; relative paths start where `submit` "
-                  "is called",
+           .doc =
+               "a file, folder or glob on the machine that submits (docs/data.md); relative paths "
+               "start where `submit` is called",
            .cost = "its files are uploaded once, by content",
            .aliases = {{"dataset_path"}, {"data_files"}}}),
       Value<&DataSource::format>({.name = "format",
-                                  .doc = "how the file is read; auto goes by its extension",
+                                  .doc = "how the file is read; auto goes by its ending: .jsonl, "
+                                         ".ndjson, .json, else text",
                                   .cost = "none",
                                   .allowed = {"auto", "text", "jsonl"},
                                   .value_aliases = {{"txt", "text"}, {"json", "jsonl"}},
                                   .aliases = {{"ds_type"}}}),
       Value<&DataSource::text_field>({.name = "text_field",
-                                      .doc = "jsonl: the key that holds the text",
+                                      .doc = "jsonl and json: the key that holds the text",
                                       .cost = "none",
                                       .aliases = {{"dataset_text_field"}, {"text_column"}}}),
       Value<&DataSource::weight>({.name = "weight",
@@ -245,8 +247,8 @@ std::vector<Field> TopFields() {
                                       .cost = "memory and time grow with the model"}),
            Value<&ModelSpec::from>({.name = "from",
                                     .doc = "weights to start from, with their tokenizer: a "
-                                           "Hugging Face folder, a .gguf file, job:NAME@latest, "
-                                           "job:NAME@400",
+                                           "Hugging Face folder, a .gguf file, or a job: JOB, "
+                                           "JOB@latest, job:JOB@400",
                                     .cost = "its files are uploaded once, by content",
                                     .aliases = {{"model_name_or_path"}, {"base_model"}}}),
            Value<&ModelSpec::config>({.name = "config",
@@ -269,14 +271,14 @@ std::vector<Field> TopFields() {
                 Value<&TokenizerTraining::vocab_size>(
                     {.name = "vocab_size",
                      .doc = "tokens, special ones included",
-                     .cost = "embedding and output grow with it; small texts do not support large "
-                             "ones",
+                     .cost = "embedding and output grow with it; a small text gives as many as it "
+                             "supports",
                      .min = 8,
                      .max = 1 << 20})}),
            Value<&TokenizerSpec::from>(
                {.name = "from",
                 .doc = "a tokenizer.json or SentencePiece's tokenizer.model, or a folder with one, "
-                       "or with a vocabulary from before them",
+                       "or with a vocabulary from before them, or a job as in model.from",
                 .aliases = {{"tokenizer_name_or_path"}, {"tokenizer_name"}}}),
            GroupList<&TokenizerSpec::files>(FilledFiles(), BlobFields())}),
       Group<&JobSpec::data>(
