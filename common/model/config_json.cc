@@ -189,10 +189,15 @@ Status ReadEncoder(const json& config, ModelConfig& model) {
   }
   model.has_head = !NamesABareModel(config);
   if (model.model_type == "distilbert") return OkStatus();
-  bool is_decoder = false, is_causal = true;
+  bool is_decoder = false, is_causal = false;
   RETURN_IF_ERROR(ReadBool(config, "is_decoder", is_decoder));
   RETURN_IF_ERROR(ReadBool(config, "is_causal", is_causal));
-  if (is_decoder && is_causal) model.causal = true;
+  // transformers' eager attention looks both ways then, and its default one only back.
+  if (is_causal && !is_decoder) {
+    return InvalidArgument("is_causal = true without is_decoder = true is not supported for {}",
+                           model.model_type);
+  }
+  if (is_decoder && (is_causal || !IsSet(config, "is_causal"))) model.causal = true;
   return OkStatus();
 }
 
@@ -298,9 +303,9 @@ void WriteDecoder(const ModelConfig& model, Json& config) {
     types.push_back(layer.window > 0 || layer.is_local ? kSliding : kFull);
   }
   if (!model.is_causal() && window > 0) window -= kItself;
-  if (family.defaults.sliding_window > 0 || window > 0) {
-    config["sliding_window"] = window > 0 ? Json(window) : Json();
-  }
+  // Mistral's default is a window; a Gemma without one says so by its layers.
+  if (window > 0) config["sliding_window"] = window;
+  if (window == 0 && model.model_type == "mistral") config["sliding_window"] = nullptr;
   if (IsQwen(model)) config["use_sliding_window"] = window > 0;
   if (!types.empty() && model.model_type != "mistral") config["layer_types"] = types;
 }
@@ -364,7 +369,8 @@ Json ModelConfigToJson(const ModelConfig& model) {
                  {"bos_token_id", id(model.bos_id)},
                  {"eos_token_id", id(model.eos_id)}};
   if (!keys.norm_epsilon.empty()) config[keys.norm_epsilon] = model.norm_epsilon;
-  if (!family.causal || model.pad_id >= 0) config["pad_token_id"] = id(model.pad_id);
+  if (!family.causal || model.pad_id >= 0 || family.defaults.pad_id >= 0)
+    config["pad_token_id"] = id(model.pad_id);
   if (family.position == PositionKind::kRope) {
     WriteDecoder(model, config);
   } else {

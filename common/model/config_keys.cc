@@ -167,8 +167,10 @@ void AddEncoder(const Family& family, KeyTable& table) {
   if (family.model_type == "distilbert") {
     table.Add(KeyUse::kDropout, {"attention_dropout", "dropout"});
     // The table of places lies in the file, however it was first filled.
-    table.Add(KeyUse::kInert, {"add_cross_attention", "is_causal", "is_decoder", "qa_dropout",
+    table.Add(KeyUse::kInert, {"add_cross_attention", "is_decoder", "qa_dropout",
                                "seq_classif_dropout", "sinusoidal_pos_embds", "tie_weights_"});
+    // True: transformers' eager attention looks both ways, its default one only back.
+    table.Add({.name = "is_causal", .use = KeyUse::kNeutral, .neutral = false});
   } else {
     table.Add(KeyUse::kRead, {"is_causal", "is_decoder", "type_vocab_size"});
     table.Add(KeyUse::kDropout, {"attention_probs_dropout_prob", "hidden_dropout_prob"});

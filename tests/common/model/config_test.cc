@@ -124,6 +124,29 @@ TEST(ModelConfig, LooksBothWaysWhereIsCausalIsFalseAndSaysSoAgain) {
   }
 }
 
+TEST(ModelConfig, RefusesAnEncoderOfWhichTransformersMakesTwoModels) {
+  for (const char* type : {"bert", "roberta", "distilbert"}) {
+    EXPECT_THAT(ModelConfigFromJson({{"model_type", type}, {"is_causal", true}}),
+                StatusIs(StatusCode::kInvalidArgument, HasSubstr("is_causal")));
+    EXPECT_OK(ModelConfigFromJson({{"model_type", type}, {"is_causal", false}}).status());
+  }
+  const json both = {{"model_type", "bert"}, {"is_causal", false}, {"is_decoder", true}};
+  EXPECT_FALSE(ModelConfigFromJson(both)->is_causal());
+}
+
+TEST(ModelConfig, SaysAgainThatAGemmaHasNoPadAndNoLayerThatSlides) {
+  const json gemma = {{"model_type", "gemma2"},
+                      {"num_hidden_layers", 2},
+                      {"pad_token_id", nullptr},
+                      {"layer_types", {"full_attention", "full_attention"}}};
+  ASSERT_OK_AND_ASSIGN(const ModelConfig model, ModelConfigFromJson(gemma));
+  ASSERT_OK_AND_ASSIGN(const ModelConfig again,
+                       ModelConfigFromJson(json(ModelConfigToJson(model))));
+  EXPECT_EQ(again.pad_id, -1);
+  EXPECT_EQ(again.attention_of(0).window, 0);
+  EXPECT_FALSE(ModelConfigToJson(model).contains("sliding_window"));  // null is an error there
+}
+
 TEST(ModelConfig, TakesAnIdThatIsLeftOutFromTheFamilyIfTheVocabularyHasIt) {
   json config = Llama();
   config.erase("bos_token_id"), config.erase("eos_token_id");
