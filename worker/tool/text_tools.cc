@@ -110,8 +110,7 @@ Status EncodeTool(const std::filesystem::path& path, const std::string& text, bo
                    tokenizer.Encode(text, {.parse_special_tokens = parse_special}));
   const std::string listed = fmt::format("{}", fmt::join(ids, json ? ", " : " "));
   const std::string shown = json ? fmt::format("{{\"ids\": [{}]}}", listed) : listed;
-  std::printf("%s
-", shown.c_str());
+  std::printf("%s\n", shown.c_str());
   return OkStatus();
 }
 
