@@ -67,6 +67,28 @@ Status TellOfRestart(Ledger& ledger) {
   return OkStatus();
 }
 
+// Ranks know best. Before they have spoken, and after they are gone, the newest metrics do.
+int64_t StepOf(const JobEntry& entry) {
+  const Job& job = *entry.job;
+  const Checkpoint* newest = NewestCheckpoint(job);
+  int64_t step = newest == nullptr ? 0 : newest->step;
+  const bool heard = std::any_of(entry.ranks.begin(), entry.ranks.end(),
+                                 [](const RankState& rank) { return rank.live.step > 0; });
+  if (!heard) step = std::max(step, entry.metrics_step);
+  for (const RankState& rank : entry.ranks) step = std::max(step, rank.live.step);
+  return std::min(step, job.spec->train.max_steps);
+}
+
+JobView ViewOf(const JobEntry& entry, absl::Time now) {
+  JobView view{entry.job, {}, StepOf(entry)};
+  for (const RankState& rank : entry.ranks) {
+    view.ranks.push_back(rank.live);
+    if (rank.gone) view.ranks.back().process = "exited";
+    if (rank.seen && !rank.gone) view.ranks.back().beat_age += now - rank.last_seen;
+  }
+  return view;
+}
+
 // What each rank of the open attempt last said that it does.
 Json PhasesOf(const JobEntry& entry) {
   Json phases = Json::array();
@@ -154,15 +176,7 @@ StatusOr<JobAnswer> Coordinator::Create(const Actor& actor, JobSpec spec,
 StatusOr<Answer<JobView>> Coordinator::Get(std::string_view ref) const {
   absl::MutexLock lock(&mu_);
   ASSIGN_OR_RETURN(const JobEntry* entry, std::as_const(*ledger_).Resolve(ref));
-  JobView view{entry->job, {}};
-  for (const RankState& rank : entry->ranks) {
-    view.ranks.push_back(rank.live);
-    if (rank.gone) view.ranks.back().process = "exited";
-    if (rank.seen && !rank.gone) {
-      view.ranks.back().beat_age += ledger_->Steady() - rank.last_seen;
-    }
-  }
-  return Answer<JobView>{std::move(view), entry->last_sequence};
+  return Answer<JobView>{ViewOf(*entry, ledger_->Steady()), entry->last_sequence};
 }
 
 StatusOr<Answer<JobPage>> Coordinator::List(const JobFilter& filter) const {
@@ -180,7 +194,7 @@ StatusOr<Answer<JobPage>> Coordinator::List(const JobFilter& filter) const {
       answer.value.next_page_token = std::to_string(position);
       break;
     }
-    answer.value.jobs.push_back(entry.job);
+    answer.value.jobs.push_back(ViewOf(entry, ledger_->Steady()));
     answer.durable_after = std::max(answer.durable_after, entry.last_sequence);
   }
   return answer;
@@ -342,6 +356,15 @@ void Coordinator::NoteMetrics(const JobId& job, AttemptNumber attempt, int64_t s
     const bool has_room = entry->metrics.size() < kMetricNamesMax;
     if (has_room || entry->metrics.contains(name)) entry->metrics[name] = value;
   }
+}
+
+void Coordinator::RestoreMetrics(const JobId& job, int64_t step,
+                                 std::map<std::string, double> values) {
+  absl::MutexLock lock(&mu_);
+  JobEntry* entry = ledger_->Find(job);
+  if (entry == nullptr || entry->metrics_step >= 0) return;
+  entry->metrics_step = step;
+  entry->metrics = std::move(values);
 }
 
 std::map<std::string, double> Coordinator::LatestMetrics(const JobId& job) const {

@@ -66,8 +66,14 @@ struct JobFilter {
   std::string page_token;
 };
 
+struct JobView {
+  std::shared_ptr<const Job> job;
+  std::vector<RankLive> ranks;  // of the live attempt, in rank order; empty without one
+  int64_t step = 0;             // steps done, as last heard
+};
+
 struct JobPage {
-  std::vector<std::shared_ptr<const Job>> jobs;
+  std::vector<JobView> jobs;
   std::string next_page_token;
 };
 
@@ -77,10 +83,6 @@ struct Explanation {
 };
 
 // A job and what its ranks last said.
-struct JobView {
-  std::shared_ptr<const Job> job;
-  std::vector<RankLive> ranks;  // of the live attempt, in rank order; empty without one
-};
 
 // Files that no recorded checkpoint needs any more. Deleting is the daemon's business
 // (FoldersToDelete says which); doing it twice or not at all does no harm.
@@ -102,6 +104,7 @@ struct CoordinatorCounters {
   int64_t ranks_hung = 0;
   int64_t ranks_lost = 0;
   int64_t checkpoints_recorded = 0;
+  std::map<std::pair<JobState, std::string>, int64_t> jobs_ended;  // by state and reason
 };
 
 struct CoordinatorStats {
@@ -155,6 +158,8 @@ class Coordinator {
   // Newest step and metric values of a job, told by telemetry; not durable.
   void NoteMetrics(const JobId& job, AttemptNumber attempt, int64_t step,
                    const std::vector<std::pair<std::string, double>>& values);
+  // What NoteMetrics knew before this process began, of a job that it has told nothing of yet.
+  void RestoreMetrics(const JobId& job, int64_t step, std::map<std::string, double> values);
   std::map<std::string, double> LatestMetrics(const JobId& job) const;
   // True while this attempt may still speak: telemetry of older ones is stored but marked.
   bool IsLive(const JobId& job, AttemptNumber attempt) const;

@@ -202,6 +202,8 @@ void Ledger::Reindex(JobEntry& entry, const Job* before) {
     entry.deadline = deadline == nullptr ? absl::InfiniteFuture() : Steady() + deadline->within;
     entry.wait_code.clear();
   }
+  if (before != nullptr && IsFinal(job.state) && !IsFinal(before->state))
+    ++counters_.jobs_ended[{job.state, job.reason}];
   ReindexAttempt(entry, before);
   ReindexQueue(entry);
   if (before != nullptr) NoteGarbage(*before, job);

@@ -17,6 +17,7 @@
 #include "common/wire/channel.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/history/history.h"
+#include "coordinator/history/newest_metrics.h"
 #include "coordinator/home.h"
 #include "coordinator/http/job_series.h"
 #include "coordinator/service/auth.h"
@@ -32,6 +33,8 @@ constexpr absl::Duration kDrainLimit = absl::Seconds(5);
 constexpr int64_t kGarbagePerTick = 4;
 constexpr absl::Duration kUploadsEvery = absl::Hours(1);
 constexpr absl::Duration kUploadsKept = absl::Hours(24);  // time to go on with one
+constexpr int64_t kJobsRestored = 500;
+constexpr int64_t kPointBytesRestored = 32 << 10;
 constexpr int kExitStore = 70;  // what is in memory is ahead of what is on disk
 constexpr char kProbeFolder[] = "probe";
 
@@ -108,6 +111,24 @@ StatusOr<CoordinatorOptions> MakeOptions(BlobStore& blobs) {
   return options;
 }
 
+// Lists show what was last heard of the newest jobs, as before the restart.
+void RestoreMetrics(Coordinator& coordinator, const History& history) {
+  JobFilter filter;
+  filter.limit = kJobsRestored;
+  const auto page = coordinator.List(filter);
+  if (!page.ok()) return;
+  for (const JobView& view : page->value.jobs) {
+    const auto points = history.points().Newest(view.job->id, kPointBytesRestored);
+    if (!points.ok()) {
+      spdlog::warn("{}: {}", view.job->id.value, MessageOf(points.status()));
+      continue;
+    }
+    NewestMetrics newest = NewestOf(*points);
+    if (newest.step >= 0)
+      coordinator.RestoreMetrics(view.job->id, newest.step, std::move(newest.values));
+  }
+}
+
 StatusServerOptions HttpOptions(const std::string& address, const MetricsRegistry& registry,
                                 const TokenTable& tokens, const std::atomic<bool>& serving) {
   StatusServerOptions options;
@@ -136,6 +157,7 @@ Status Serve(const Flags& flags, const sigset_t& stop_signals) {
   ASSIGN_OR_RETURN(const CoordinatorOptions options, MakeOptions(*blobs));
   ASSIGN_OR_RETURN(const std::unique_ptr<Coordinator> coordinator,
                    Coordinator::Open(options, clock, *store));
+  RestoreMetrics(*coordinator, *history);
 
   MetricsRegistry registry;
   const auto series = std::make_shared<JobSeries>(*coordinator, clock);

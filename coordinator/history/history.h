@@ -39,6 +39,7 @@ class History {
 
   LogStore& logs() { return logs_; }
   PointStore& points() { return points_; }
+  const PointStore& points() const { return points_; }
   // At most 1 MiB of notes are kept per job; the newest are lost.
   Status AppendNote(const JobId& job, const TrainerNote& note);
   // The newest `limit` of the first 1 MiB, oldest first, each once.

@@ -187,6 +187,25 @@ StatusOr<PointPage> PointStore::Read(const JobId& job, int64_t offset, int64_t m
   return page;
 }
 
+StatusOr<std::vector<Point>> PointStore::Newest(const JobId& job, int64_t max_bytes) const {
+  ASSIGN_OR_RETURN(const std::filesystem::path path, PathOf(job));
+  std::vector<Point> points;
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd.valid() && errno == ENOENT) return points;
+  if (!fd.valid()) return ErrnoStatus(errno, fmt::format("cannot open {}", path.string()));
+  struct stat info;
+  if (::fstat(fd.get(), &info) != 0)
+    return ErrnoStatus(errno, fmt::format("cannot look at {}", path.string()));
+  const int64_t length = std::min<int64_t>(info.st_size, max_bytes);
+  ASSIGN_OR_RETURN(const std::string bytes, ReadAt(fd.get(), info.st_size - length, length, path));
+  // A block's checksum says where one begins.
+  for (size_t at = 0, size = 0; at < bytes.size(); at += std::max<size_t>(size, 1)) {
+    if (DecodeBlock(std::string_view(bytes).substr(at), &size, &points) != BlockState::kGood)
+      size = 0;
+  }
+  return points;
+}
+
 UndoneSteps::UndoneSteps(const std::vector<std::pair<AttemptNumber, int64_t>>& resumed_from) {
   for (const auto& [attempt, unused] : resumed_from)
     for (const auto& [later, step] : resumed_from) {

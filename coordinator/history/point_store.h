@@ -45,6 +45,8 @@ class PointStore {
   // All points are of one attempt and rank. InvalidArgument for names that are empty or longer than
   // kMaxPointName; ResourceExhausted past a bound. Drops a torn tail left by a crash.
   Status Append(const JobId& job, std::vector<Point> points);
+  // Those of the last `max_bytes` of the file, blocks that begin before them left out.
+  StatusOr<std::vector<Point>> Newest(const JobId& job, int64_t max_bytes) const;
   // About `max_bytes` of blocks from `offset` (0, or a next_offset). Blocks that disks have damaged
   // are left out.
   StatusOr<PointPage> Read(const JobId& job, int64_t offset, int64_t max_bytes) const;

@@ -5,6 +5,7 @@
 
 #include "common/metrics/job_metrics.h"
 #include "common/metrics/registry.h"
+#include "common/version.h"
 
 namespace trainyard::coordinator {
 namespace {
@@ -35,8 +36,8 @@ class Families {
   std::map<std::string, std::unique_ptr<FamilyBuilder>, std::less<>> by_name_;
 };
 
-std::vector<std::shared_ptr<const Job>> JobsToShow(const Coordinator& coordinator, absl::Time now) {
-  std::vector<std::shared_ptr<const Job>> shown;
+std::vector<JobView> JobsToShow(const Coordinator& coordinator, absl::Time now) {
+  std::vector<JobView> shown;
   for (const JobState state : {JobState::kStarting, JobState::kRunning, JobState::kRecovering,
                                JobState::kPreempting, JobState::kPausing, JobState::kCancelling,
                                JobState::kSucceeded, JobState::kFailed, JobState::kCancelled}) {
@@ -47,12 +48,13 @@ std::vector<std::shared_ptr<const Job>> JobsToShow(const Coordinator& coordinato
     const auto page = coordinator.List(filter);
     if (!page.ok()) continue;
     for (const auto& job : page->value.jobs)
-      if (!ended || now - job->end_time < kKeepAfterEnd) shown.push_back(job);
+      if (!ended || now - job.job->end_time < kKeepAfterEnd) shown.push_back(job);
   }
   return shown;
 }
 
-void AddJob(const Job& job, const std::map<std::string, double>& metrics, Families& families) {
+void AddJob(const JobView& view, const std::map<std::string, double>& metrics, Families& families) {
+  const Job& job = *view.job;
   const FamilyBuilder::Labels id = {{"job_id", job.id.value}};
   families
       .Of("trainyard_job_info", "A job that runs or has just ended; always 1.", MetricType::Gauge)
@@ -63,6 +65,10 @@ void AddJob(const Job& job, const std::map<std::string, double>& metrics, Famili
            1);
   families.Of("trainyard_job_attempts_total", "Attempts of the job so far.", MetricType::Counter)
       .Add(id, job.attempts.empty() ? 0 : job.attempts.back().number);
+  families.Of("trainyard_train_step", "Steps done, as last heard.", MetricType::Gauge)
+      .Add(id, double(view.step));
+  families.Of("trainyard_train_max_steps", "Steps of the job.", MetricType::Gauge)
+      .Add(id, double(job.spec->train.max_steps));
   for (const auto& [name, value] : metrics)
     if (const JobMetric* metric = FindJobMetric(name); metric != nullptr)
       families
@@ -108,6 +114,15 @@ void AddCluster(const Coordinator& coordinator, absl::Time now, Families& famili
   counter("trainyard_ranks_lost_total", "Ranks whose worker was lost.", stats.counters.ranks_lost);
   counter("trainyard_checkpoints_recorded_total", "Checkpoints recorded.",
           stats.counters.checkpoints_recorded);
+  for (const auto& [how, jobs] : stats.counters.jobs_ended)
+    families
+        .Of("trainyard_jobs_ended_total", "Jobs that ended, by state and reason.",
+            MetricType::Counter)
+        .Add({{"state", std::string(JobStateName(how.first))}, {"reason", how.second}},
+             double(jobs));
+  families
+      .Of("trainyard_build_info", "The version of this coordinator; always 1.", MetricType::Gauge)
+      .Add({{"version", kVersion}}, 1);
   for (const Worker& worker : coordinator.Workers())
     families
         .Of("trainyard_worker_heartbeat_age_seconds", "Since the worker last reported.",
@@ -121,7 +136,7 @@ std::vector<prometheus::MetricFamily> JobSeries::Collect() const {
   const absl::Time now = clock_.Now();
   Families families;
   for (const auto& job : JobsToShow(coordinator_, now))
-    AddJob(*job, coordinator_.LatestMetrics(job->id), families);
+    AddJob(job, coordinator_.LatestMetrics(job.job->id), families);
   AddCluster(coordinator_, now, families);
   return families.Take();
 }

@@ -67,16 +67,6 @@ v1::ReasonOwner OwnerToProto(ReasonOwner owner) {
   return v1::REASON_OWNER_UNSPECIFIED;
 }
 
-// The last step known: what ranks say, what metrics say, what is recorded.
-int64_t StepOf(const Job& job, const std::vector<RankLive>& ranks,
-               const std::map<std::string, double>& metrics) {
-  int64_t step = job.checkpoints.empty() ? 0 : job.checkpoints.back().step;
-  if (const auto it = metrics.find("step"); it != metrics.end())
-    step = std::max(step, static_cast<int64_t>(it->second));
-  for (const RankLive& rank : ranks) step = std::max(step, rank.step);
-  return job.spec == nullptr ? step : std::min(step, job.spec->train.max_steps);
-}
-
 PreparedFile PreparedFromProto(const v1::PreparedFile& proto) {
   return {proto.name(), proto.key(), proto.sha256(), proto.size_bytes()};
 }
@@ -201,7 +191,9 @@ v1::DesiredRank DesiredRankToProto(const DesiredRank& rank) {
 
 }  // namespace
 
-v1::Job JobSummaryToProto(const Job& job, const std::map<std::string, double>& latest_metrics) {
+v1::Job JobSummaryToProto(const JobView& view,
+                          const std::map<std::string, double>& latest_metrics) {
+  const Job& job = *view.job;
   v1::Job proto;
   proto.set_name(JobName(job.project, job.id.value));
   proto.set_job_id(job.id.value);
@@ -217,7 +209,7 @@ v1::Job JobSummaryToProto(const Job& job, const std::map<std::string, double>& l
   proto.set_revision(job.revision);
   proto.set_etag(EtagOf(job));
   proto.set_attempt(job.attempts.empty() ? 0 : job.attempts.back().number);
-  proto.set_step(StepOf(job, {}, latest_metrics));
+  proto.set_step(view.step);
   SetTimeField(job.create_time, [&] { return proto.mutable_create_time(); });
   SetTimeField(job.start_time, [&] { return proto.mutable_start_time(); });
   SetTimeField(job.end_time, [&] { return proto.mutable_end_time(); });
@@ -230,8 +222,7 @@ v1::Job JobSummaryToProto(const Job& job, const std::map<std::string, double>& l
 
 v1::Job JobToProto(const JobView& view, const std::map<std::string, double>& latest_metrics) {
   const Job& job = *view.job;
-  v1::Job proto = JobSummaryToProto(job, latest_metrics);
-  proto.set_step(StepOf(job, view.ranks, latest_metrics));
+  v1::Job proto = JobSummaryToProto(view, latest_metrics);
   if (job.spec != nullptr) {
     if (const auto spec = ToProto(*job.spec); spec.ok()) *proto.mutable_spec() = *spec;
   }

@@ -18,7 +18,7 @@ namespace trainyard::coordinator {
 // With spec, origins and attempts.
 v1::Job JobToProto(const JobView& view, const std::map<std::string, double>& latest_metrics);
 // As lists show it: without them.
-v1::Job JobSummaryToProto(const Job& job, const std::map<std::string, double>& latest_metrics);
+v1::Job JobSummaryToProto(const JobView& view, const std::map<std::string, double>& latest_metrics);
 v1::Checkpoint CheckpointToProto(const Job& job, const Checkpoint& checkpoint);
 v1::Event EventToProto(const Event& event);
 // `in_use`: share of each slot in use.

@@ -208,7 +208,7 @@ StatusOr<int64_t> JobServiceImpl::List(const v1::ListJobsRequest& request,
   Coordinator& coordinator = runtime_.context().coordinator;
   ASSIGN_OR_RETURN(const Answer<JobPage> page, coordinator.List(filter));
   for (const auto& job : page.value.jobs)
-    *response->add_jobs() = JobSummaryToProto(*job, coordinator.LatestMetrics(job->id));
+    *response->add_jobs() = JobSummaryToProto(job, coordinator.LatestMetrics(job.job->id));
   response->set_next_page_token(page.value.next_page_token);
   return page.durable_after;
 }
@@ -223,7 +223,10 @@ StatusOr<int64_t> JobServiceImpl::Show(const StatusOr<Answer<std::shared_ptr<con
                                        const std::string& memory_key, v1::Job* response) {
   RETURN_IF_ERROR(answer.status());
   const std::shared_ptr<const Job>& job = answer->value;
-  *response = JobToProto({job, {}}, runtime_.context().coordinator.LatestMetrics(job->id));
+  Coordinator& coordinator = runtime_.context().coordinator;
+  JobView view{.job = job, .ranks = {}};
+  if (const auto now = coordinator.Get(job->id.value); now.ok()) view.step = now->value.step;
+  *response = JobToProto(view, coordinator.LatestMetrics(job->id));
   if (!memory_key.empty()) memory_.Remember(memory_key, *response);
   return answer->durable_after;
 }

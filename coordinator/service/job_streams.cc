@@ -60,7 +60,7 @@ class WatchStream final : public OutStream<v1::WatchJobResponse> {
     if (!is_new) {
       last_ = IsFinal(view.value.job->state);  // seen before it was asked for
       if (runtime_.context().clock.Elapsed() - sent_ < kStepPeriod) return OkStatus();
-      const int64_t step = JobToProto(view.value, {}).step();
+      const int64_t step = view.value.step;
       if (step_ < 0) step_ = step;  // known to who gave after_revision
       if (step == step_) return OkStatus();
     }

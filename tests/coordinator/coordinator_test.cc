@@ -95,12 +95,12 @@ TEST(List, PagesNewestFirstWhileJobsArrive) {
   filter.limit = 2;
   const auto first = yard.coordinator().List(filter);
   ASSERT_THAT(first->value.jobs, SizeIs(2));
-  EXPECT_EQ(first->value.jobs[0]->id.value, "c-x");
+  EXPECT_EQ(first->value.jobs[0].job->id.value, "c-x");
   yard.Submit("d");
   filter.page_token = first->value.next_page_token;
   const auto second = yard.coordinator().List(filter);
   ASSERT_THAT(second->value.jobs, SizeIs(1));
-  EXPECT_EQ(second->value.jobs[0]->id.value, "a-x");
+  EXPECT_EQ(second->value.jobs[0].job->id.value, "a-x");
   EXPECT_EQ(second->value.next_page_token, "");
   filter.page_token = "99";
   EXPECT_FALSE(yard.coordinator().List(filter).ok());
@@ -304,6 +304,43 @@ TEST(Job, ADamagedCheckpointIsDroppedAndTheOneBeforeUsed) {
   EXPECT_EQ(yard.job(job).attempts.back().number, 3);
   EXPECT_EQ(yard.job(job).attempts.back().resumed_from_step, 100);
   EXPECT_THAT(yard.EventTypes(job), Contains("CheckpointDeleted"));
+}
+
+int64_t ListedStep(Yard& yard) { return yard.coordinator().List({})->value.jobs.at(0).step; }
+
+TEST(List, ShowsTheStepThatRanksLastSaid) {
+  Yard yard;
+  yard.AddWorker("worker-0");
+  const JobId job = yard.Submit("llm");
+  yard.Train(job, 120);
+  yard.Write(job, 100);
+  EXPECT_EQ(ListedStep(yard), 120);
+  // A coordinator that starts again knows the checkpoint, and soon what the history says.
+  yard.RestartCoordinator();
+  EXPECT_EQ(ListedStep(yard), 100);
+  yard.coordinator().RestoreMetrics(job, 118, {{"loss", 2.5}});
+  EXPECT_EQ(ListedStep(yard), 118);
+  EXPECT_EQ(yard.coordinator().LatestMetrics(job).at("loss"), 2.5);
+  yard.rank(job, 0).live.step = 121;
+  yard.Run(absl::Seconds(1));
+  EXPECT_EQ(ListedStep(yard), 121);
+  // What is old does not overwrite what trainers have said since.
+  yard.coordinator().NoteMetrics(job, 1, 121, {{"loss", 2.25}});
+  yard.coordinator().RestoreMetrics(job, 118, {{"loss", 2.5}});
+  EXPECT_EQ(yard.coordinator().LatestMetrics(job).at("loss"), 2.25);
+}
+
+TEST(Stats, CountJobsThatEndedByStateAndReason) {
+  Yard yard;
+  yard.AddWorker("worker-0");
+  ASSERT_OK(yard.coordinator().Cancel("client:ada", yard.Submit("a").value, false, ""));
+  const JobId job = yard.Submit("b");
+  yard.Train(job, 10);
+  yard.Fail(job, 0, "BAD_INPUT");
+  yard.Run(absl::Seconds(2));
+  EXPECT_THAT(yard.coordinator().Stats().counters.jobs_ended,
+              ElementsAre(testing::Pair(testing::Pair(JobState::kFailed, "BAD_INPUT"), 1),
+                          testing::Pair(testing::Pair(JobState::kCancelled, "CANCELLED"), 1)));
 }
 
 TEST(Job, OnlyTheNewestCheckpointsAreKeptAndTheRestIsGarbage) {

@@ -8,6 +8,22 @@ import time
 from cluster import wait_for
 
 
+def test_a_list_shows_step_and_loss_also_after_the_coordinator_started_again(cluster):
+    job_id = cluster.submit(cluster.write_job(steps=100_000, save_steps=0))
+    cluster.wait_for_step(job_id, 5)
+
+    def listed():
+        return next(j for j in cluster.json("list")["jobs"] if j["job_id"] == job_id)
+    before = wait_for("a loss", lambda: (j := listed()).get("latest_metrics", {}).get("loss") and j)
+    assert int(before["step"]) > 0
+    os.kill(cluster.daemon_pids("trainyard-coordinator")[0], signal.SIGKILL)
+    answers = wait_for("the coordinator is back", lambda: cluster.run("list", "-o", "json", check=False).returncode == 0, 20)
+    assert answers
+    after = listed()  # the very first answer knows it
+    assert int(after["step"]) >= int(before["step"]) and after["latest_metrics"]["loss"] > 0, (before, after)
+    cluster.run("cancel", job_id, "--now")
+
+
 def test_workers_keep_their_http_ports_over_a_restart(cluster):
     def addresses():
         return {w["worker_id"]: w["http_address"] for w in cluster.json("worker", "list")["workers"]}

@@ -38,12 +38,17 @@ def test_prometheus_scrapes_coordinator_and_workers(cluster):
         job_id = cluster.submit(cluster.write_job(steps=2000, save_steps=20))
         for expression in (f'trainyard_train_loss{{job_id="{job_id}"}} > 0',
                            f'trainyard_train_tokens_total{{job_id="{job_id}"}} > 0',
+                           f'trainyard_train_step{{job_id="{job_id}"}} > 0',
+                           f'trainyard_train_max_steps{{job_id="{job_id}"}} == 2000',
+                           "count(trainyard_build_info) == 3",
                            "trainyard_slots", "grpc_server_handled_total > 0",
                            f'trainyard_checkpoint_last_success_timestamp_seconds{{job_id="{job_id}"}} > 0',
                            f'trainyard_job_info{{job_id="{job_id}",kind="pretrain"}} == 1'):
             assert wait_for(expression, lambda: query(expression), 40)
         cluster.run("cancel", job_id)
-        cluster.wait_for_state(job_id, "CANCELLED", seconds=10)
+        cluster.wait_for_state(job_id, "CANCELLED", seconds=30)
+        assert wait_for("the end is counted", lambda: query(
+            'trainyard_jobs_ended_total{state="CANCELLED",reason="CANCELLED"} == 1'), 20)
     finally:
         prometheus.terminate()
         prometheus.wait(10)

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "coordinator/history/history.h"
+#include "coordinator/history/newest_metrics.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
 
@@ -45,6 +46,28 @@ TEST_F(Points, ComeBackAsTheyWent) {
   const std::vector<Point> points = {At(1), At(1, "grad_norm"), At(2), At(3, "a/b c")};
   ASSERT_OK(history_->points().Append(job_, points));
   EXPECT_EQ(All(), points);
+}
+
+TEST_F(Points, TheNewestAreReadFromTheEndOfTheFile) {
+  EXPECT_THAT(*history_->points().Newest(job_, 1 << 10), SizeIs(0));
+  for (int64_t step = 1; step <= 100; ++step) {
+    ASSERT_OK(history_->points().Append(job_, {At(step), At(step, "grad_norm")}));
+  }
+  const auto newest = history_->points().Newest(job_, 1'000);
+  ASSERT_OK(newest);
+  EXPECT_THAT(newest->size(), testing::AllOf(testing::Gt(2u), testing::Lt(100u)));
+  EXPECT_EQ(newest->back(), At(100, "grad_norm"));
+  EXPECT_EQ(*history_->points().Newest(job_, 1 << 20), All()) << "a file smaller than that: all";
+}
+
+TEST_F(Points, WhatAJobLastSaidIsOfTheFirstRanksNewestAttempt) {
+  Point other_rank = At(9, "loss", 2);
+  other_rank.rank = 1;
+  const NewestMetrics newest = NewestOf(
+      {At(8), At(9), At(4, "loss", 2), At(5, "loss", 2), At(4, "eval_loss", 2), other_rank});
+  EXPECT_EQ(newest.step, 5);
+  EXPECT_EQ(newest.values, (std::map<std::string, double>{{"loss", 2.5}, {"eval_loss", 2.0}}));
+  EXPECT_EQ(NewestOf({}).step, -1);
 }
 
 TEST_F(Points, SentAgainAreKeptOnce) {
