@@ -26,7 +26,9 @@ ModelConfig SliceOf(const ModelConfig& whole, int64_t layers) {
   slice.vocab_size = std::min(
       whole.vocab_size,
       std::max(kVocabularyMin, (whole.vocab_size * layers + whole.layers - 1) / whole.layers));
-  slice.bos_id = slice.eos_id = slice.pad_id = -1;
+  for (int32_t* id : {&slice.bos_id, &slice.eos_id, &slice.pad_id}) {
+    if (*id >= slice.vocab_size) *id = -1;
+  }
   return slice;
 }
 
