@@ -45,7 +45,9 @@ int Describe(const Place& place, const std::string& job, Format format);
 int Events(const Place& place, const std::string& job, Format format);
 int Explain(const Place& place, const std::string& job, Format format);
 int Cancel(const Place& place, const std::string& job, bool now, Format format);
-int Retry(const Place& place, const std::string& job, Format format);
+// `sets`: "a.b=c", fields that the job goes on with.
+int Retry(const Place& place, const std::string& job, const std::vector<std::string>& sets,
+          Format format);
 // Waits for the job's end. `timeout_seconds` 0: for ever; kWaitTimedOut when it passes.
 int Wait(const Place& place, const std::string& job, double timeout_seconds,
          Format format = Format::kTable);

@@ -212,10 +212,12 @@ int Cancel(const Place& place, const std::string& job, bool now, Format format) 
   });
 }
 
-int Retry(const Place& place, const std::string& job, Format format) {
+int Retry(const Place& place, const std::string& job, const std::vector<std::string>& sets,
+          Format format) {
   return WithClient(place, [&](Client& client) {
     v1::RetryJobRequest request;
     request.set_name(NameOfRef(job));
+    for (const std::string& assignment : sets) request.add_set(assignment);
     return PrintJob(client.Call(client.jobs(), &v1::JobService::Stub::RetryJob, request), format,
                     false);
   });

@@ -103,7 +103,10 @@ void AddJobCommands(CLI::App& app, Words& w, Run* run) {
              [&w](Format f) { return Cancel(w.place, w.job, w.now, f); })
       ->add_flag("--now", w.now, "without a last checkpoint");
   JobCommand(app, "retry", "a new attempt of a failed job, from its last checkpoint", w, run,
-             [&w](Format f) { return Retry(w.place, w.job, f); });
+             [&w](Format f) { return Retry(w.place, w.job, w.retry_set, f); })
+      ->add_option("--set", w.retry_set,
+                   "go on with another value of a field that may change: train.max_steps=200")
+      ->take_all();
   CLI::App* logs = Command(app, "logs", "what the ranks print",
                            "trainyard logs shakespeare -f --rank 0", run, [&w](Format f) {
                              return IsData(f) ? NoJson("logs", "; they are the ranks' own lines")

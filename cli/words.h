@@ -19,6 +19,7 @@ struct Words {
               .tls_key = ""};
   std::string output = "table";
   std::string job, folder, shell;
+  std::vector<std::string> retry_set;
   bool now = false;
   double timeout_seconds = 0;
   SubmitOptions submit;

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <utility>
 
+#include "common/job_spec/retry.h"
 #include "common/job_spec/validate.h"
 #include "coordinator/attempts.h"
 #include "coordinator/desired.h"
@@ -107,6 +108,21 @@ bool HasStepsToSave(const Job& job) {
 // Decisions of the coordinator itself that the store could not take come again.
 void LogUntaken(std::string_view what, const Status& status) {
   if (!status.ok()) spdlog::warn("{} waits: {}", what, MessageOf(status));
+}
+
+// The change of the spec that a retry asks for.
+StatusOr<Change> SpecForRetry(const Job& job, const Checkpoint* newest,
+                              const std::vector<std::string>& sets,
+                              const std::vector<Worker>& workers) {
+  ASSIGN_OR_RETURN(const ResolvedSpec changed, ChangeForRetry({*job.spec, job.origins}, sets));
+  if (newest != nullptr && changed.spec.train.max_steps < newest->step)
+    return WithField(
+        InvalidArgument("train.max_steps: {} is less than the {} steps that the newest "
+                        "checkpoint has behind it",
+                        changed.spec.train.max_steps, newest->step),
+        "train.max_steps");
+  RETURN_IF_ERROR(CheckFits(changed.spec, workers));
+  return JobSpecChanged(changed.spec, changed.origins, sets);
 }
 
 }  // namespace
@@ -237,7 +253,9 @@ StatusOr<JobAnswer> Coordinator::Cancel(const Actor& actor, std::string_view ref
 }
 
 StatusOr<JobAnswer> Coordinator::Retry(const Actor& actor, std::string_view ref,
-                                       std::string_view etag) {
+                                       std::string_view etag,
+                                       const std::vector<std::string>& sets) {
+  const std::vector<Worker> workers = Workers();
   Notices notices;
   StatusOr<JobAnswer> answer;
   {
@@ -253,11 +271,15 @@ StatusOr<JobAnswer> Coordinator::Retry(const Actor& actor, std::string_view ref,
     const Checkpoint* newest = NewestCheckpoint(job);
     const std::string from =
         newest == nullptr ? "from the beginning" : fmt::format("from step {}", newest->step);
-    RETURN_IF_ERROR(ledger_->Emit(
-        *entry, actor,
-        {JobStateChanged(
-            job.state, JobState::kQueued,
-            {"RETRIED", ReasonOwner::kUser, fmt::format("retried by {}, {}", actor, from)})}));
+    std::vector<Change> changes;
+    if (!sets.empty()) {
+      ASSIGN_OR_RETURN(const Change changed, SpecForRetry(job, newest, sets, workers));
+      changes.push_back(changed);
+    }
+    changes.push_back(JobStateChanged(
+        job.state, JobState::kQueued,
+        {"RETRIED", ReasonOwner::kUser, fmt::format("retried by {}, {}", actor, from)}));
+    RETURN_IF_ERROR(ledger_->Emit(*entry, actor, changes));
     answer = AnswerOf(*entry);
     notices = ledger_->TakeNotices();
   }

@@ -139,8 +139,10 @@ class Coordinator {
   StatusOr<Answer<JobPage>> List(const JobFilter& filter) const;
   StatusOr<Answer<std::shared_ptr<const Job>>> Cancel(const Actor& actor, std::string_view ref,
                                                       bool now, std::string_view etag);
+  // `sets`: fields that it goes on with (common/job_spec/retry.h).
   StatusOr<Answer<std::shared_ptr<const Job>>> Retry(const Actor& actor, std::string_view ref,
-                                                     std::string_view etag);
+                                                     std::string_view etag,
+                                                     const std::vector<std::string>& sets = {});
   StatusOr<Explanation> Explain(std::string_view ref) const;
   std::vector<Worker> Workers() const;
   // Share of each slot in use, by job.

@@ -253,9 +253,10 @@ JobServiceImpl::Unary* JobServiceImpl::RetryJob(Call* call, const v1::RetryJobRe
                        ASSIGN_OR_RETURN(const std::string ref, JobRef(request->name()));
                        const std::string key = MemoryKey("retry", who, request->request_id());
                        if (!key.empty() && memory_.Find(key, response)) return 0;
-                       return Show(
-                           runtime_.context().coordinator.Retry(who.actor(), ref, request->etag()),
-                           key, response);
+                       return Show(runtime_.context().coordinator.Retry(
+                                       who.actor(), ref, request->etag(),
+                                       {request->set().begin(), request->set().end()}),
+                                   key, response);
                      });
 }
 

@@ -1,7 +1,11 @@
 #include "coordinator/state/change.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <utility>
+
+#include "common/job_spec/json.h"
 
 namespace trainyard::coordinator {
 namespace {
@@ -96,6 +100,7 @@ Status ApplyTo(Job& job, const Change& change, absl::Time time) {
     job.cancel_now = change.payload.value("cancel_now", job.cancel_now);
     return OkStatus();
   }
+  if (change.type == "JobSpecChanged") return ReadChangedSpec(change.payload, job);
   if (change.type == "AttemptStarted") return Start(job, change, time);
   if (change.type == "AttemptEnding" || change.type == "AttemptEnded") {
     return End(job, change, time);
@@ -133,6 +138,14 @@ Change JobStateChanged(JobState from, JobState to, const Why& why, absl::Time no
 
 Change JobNoted(const Why& why, absl::Time not_before) {
   return {"JobNoted", 0, why.message, WhyToJson(why, not_before)};
+}
+
+Change JobSpecChanged(const JobSpec& spec, const std::map<std::string, std::string>& origins,
+                      const std::vector<std::string>& sets) {
+  return {"JobSpecChanged",
+          0,
+          fmt::format("goes on with {}", fmt::join(sets, ", ")),
+          {{"set", sets}, {"spec", JobSpecToJson(spec)}, {"origins", origins}}};
 }
 
 Change AttemptStarted(const Attempt& attempt, std::string_view placement) {
@@ -201,8 +214,9 @@ Change Happened(std::string_view type, AttemptNumber attempt, std::string_view m
 
 bool ChangesJob(std::string_view type) {
   return type == "JobCreated" || type == "JobStateChanged" || type == "JobNoted" ||
-         type == "AttemptStarted" || type == "AttemptEnding" || type == "AttemptEnded" ||
-         type == "JobPrepared" || type == "CheckpointCommitted" || type == "CheckpointDeleted";
+         type == "JobSpecChanged" || type == "AttemptStarted" || type == "AttemptEnding" ||
+         type == "AttemptEnded" || type == "JobPrepared" || type == "CheckpointCommitted" ||
+         type == "CheckpointDeleted";
 }
 
 StatusOr<Job> Apply(Job before, const Change& change, absl::Time time) {

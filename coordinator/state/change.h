@@ -38,6 +38,9 @@ Change AttemptStarted(const Attempt& attempt, std::string_view placement);
 Change AttemptEnding(const Attempt& attempt, const Why& why, bool counts);
 // Every rank is known to be gone; `why` is the first cause.
 Change AttemptEnded(const Attempt& attempt, const Why& why);
+// Of a retry that was asked for other fields; `sets` as they were asked for.
+Change JobSpecChanged(const JobSpec& spec, const std::map<std::string, std::string>& origins,
+                      const std::vector<std::string>& sets);
 Change JobPrepared(AttemptNumber attempt, const std::vector<PreparedFile>& files,
                    const std::vector<Choice>& choices);
 Change CheckpointCommitted(const Checkpoint& checkpoint);

@@ -1,8 +1,10 @@
 #include "coordinator/state/job_json.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/job_spec/json.h"
+#include "common/job_spec/retry.h"
 
 namespace trainyard::coordinator {
 namespace {
@@ -33,6 +35,12 @@ StatusOr<Attempt> AttemptFromJson(const Json& json) {
   attempt.end_reason = json.value("end_reason", "");
   attempt.end_message = json.value("end_message", "");
   return attempt;
+}
+
+// Birth has the spec as it was; what a retry has changed since is progress.
+bool ChangedByRetry(const Job& job) {
+  return std::any_of(job.origins.begin(), job.origins.end(),
+                     [](const auto& origin) { return origin.second == kRetryOrigin; });
 }
 
 }  // namespace
@@ -168,6 +176,15 @@ StatusOr<Job> JobFromBirth(const Json& birth) {
   return job;
 }
 
+Status ReadChangedSpec(const Json& json, Job& job) {
+  return ReadJson("a changed spec", [&]() -> Status {
+    ASSIGN_OR_RETURN(JobSpec spec, JobSpecFromJson(json.at("spec")));
+    job.spec = std::make_shared<const JobSpec>(std::move(spec));
+    job.origins = json.at("origins").get<std::map<std::string, std::string>>();
+    return OkStatus();
+  });
+}
+
 Json ProgressToJson(const Job& job) {
   Json attempts = Json::array();
   for (const Attempt& attempt : job.attempts) attempts.push_back(AttemptToJson(attempt));
@@ -187,6 +204,10 @@ Json ProgressToJson(const Job& job) {
                {"attempts", std::move(attempts)},
                {"checkpoints", std::move(checkpoints)},
                {"attempts_without_progress", job.attempts_without_progress}};
+  if (ChangedByRetry(job)) {
+    json["spec"] = JobSpecToJson(*job.spec);
+    json["origins"] = job.origins;
+  }
   PutTime(json, "update_time", job.update_time);
   PutTime(json, "start_time", job.start_time);
   PutTime(json, "end_time", job.end_time);
@@ -219,6 +240,7 @@ Status ReadProgress(const Json& json, Job& job) {
       ASSIGN_OR_RETURN(Checkpoint read, CheckpointFromJson(job.id, checkpoint));
       job.checkpoints.push_back(std::move(read));
     }
+    if (json.contains("spec")) RETURN_IF_ERROR(ReadChangedSpec(json, job));
     job.attempts_without_progress = json.at("attempts_without_progress").get<int32_t>();
     job.update_time = GetTime(json, "update_time", job.create_time);
     job.start_time = GetTime(json, "start_time", absl::InfiniteFuture());

@@ -18,6 +18,9 @@ Json BirthToJson(const Job& job);
 StatusOr<Job> JobFromBirth(const Json& birth);
 
 // Everything else, as of now: the derived row.
+// The spec and origins that a retry changed, out of an event or of a job's progress.
+Status ReadChangedSpec(const Json& json, Job& job);
+
 Json ProgressToJson(const Job& job);
 Status ReadProgress(const Json& progress, Job& job);
 

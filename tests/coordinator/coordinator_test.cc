@@ -289,6 +289,31 @@ TEST(Job, RetryGoesOnFromTheLastRecordedCheckpoint) {
   EXPECT_EQ(yard.job(job).attempts.back().resumed_from_step, 100);
 }
 
+TEST(Job, ARetryMayGoOnWithOtherFieldsAndARestartKnowsThem) {
+  Yard yard;
+  yard.AddWorker("worker-0");
+  const JobId job = yard.Submit("llm");
+  yard.Train(job, 120);
+  yard.Write(job, 100);
+  yard.Fail(job, 0, "BAD_INPUT");
+  yard.Run(absl::Seconds(2));
+  const auto retry = [&](const std::vector<std::string>& sets) {
+    return yard.coordinator().Retry("client:ada", job.value, "", sets).status();
+  };
+  EXPECT_THAT(retry({"train.seed=9"}),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("cannot change")));
+  EXPECT_THAT(retry({"train.max_steps=99"}),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("the 100 steps")));
+  EXPECT_EQ(yard.state(job), JobState::kFailed);
+  ASSERT_OK(retry({"train.max_steps=777", "train.learning_rate=0.002"}));
+  yard.Run(absl::Seconds(2));
+  yard.RestartCoordinator();
+  EXPECT_EQ(yard.job(job).spec->train.max_steps, 777);
+  EXPECT_EQ(yard.job(job).spec->train.learning_rate, 0.002);
+  EXPECT_EQ(yard.job(job).origins.at("train.max_steps"), "retry --set");
+  EXPECT_EQ(yard.job(job).attempts.back().resumed_from_step, 100);
+}
+
 TEST(Job, ADamagedCheckpointIsDroppedAndTheOneBeforeUsed) {
   Yard yard;
   yard.AddWorker("worker-0");

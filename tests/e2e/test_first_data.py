@@ -2,6 +2,8 @@
 model, JSON that can be submitted again, a retry with other fields."""
 
 import json
+import os
+import signal
 
 import pytest
 
@@ -118,3 +120,21 @@ def test_an_answer_in_json_is_one_document_or_is_refused(yard):
                   ["generate", "--model", job, "--prompt", "a"], ["chat", job]):
         done = yard.run(*words, "-o", "json", check=False)
         assert done.returncode == 2 and "no answer in JSON" in done.stderr and not done.stdout, words
+
+
+def test_a_retry_goes_on_with_other_fields_and_refuses_what_the_job_is(yard):
+    done = yard.run("retry", yard.job_id, "--set", "train.max_steps=3", check=False)
+    assert done.returncode == 6 and "only a FAILED job" in done.stderr
+    job = yard.submit(yard.write_job(name="again", steps=1_000_000, ranks=1, save_steps=0),
+                      "--set", "limits.max_attempts=1")
+    yard.wait_for_step(job, 1)
+    for pid in yard.processes("trainyard-trainer"):
+        os.kill(pid, signal.SIGKILL)
+    yard.wait_for_state(job, "FAILED")
+    done = yard.run("retry", job, "--set", "train.max_length=8", check=False)
+    assert done.returncode == 2 and "train.max_length cannot change" in done.stderr
+    yard.run("retry", job, "--set", "train.lr=0.002", "--set", "train.max_steps=3")
+    ended = yard.wait_for_success(job)
+    assert ended["spec"]["train"]["max_steps"] == "3" and ended["spec"]["train"]["learning_rate"] == 0.002
+    assert ended["origins"]["train.learning_rate"] == "retry --set" and ended["step"] == "3"
+    assert "JobSpecChanged" in yard.run("events", job).stdout
