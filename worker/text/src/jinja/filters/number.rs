@@ -25,7 +25,6 @@ fn whole(float: f64) -> Result<Option<i128>> {
 }
 
 pub fn int(_: &Interp, value: &Value, arguments: &Arguments) -> Result<Value> {
-    let base = arguments.int(1, 10)?;
     let default = || arguments.get(0).cloned().unwrap_or(Value::Int(0));
     let made = match (value, value.as_str()) {
         (Value::Undefined(why), _) => return fail(&**why),
@@ -34,8 +33,8 @@ pub fn int(_: &Interp, value: &Value, arguments: &Arguments) -> Result<Value> {
         }
         (Value::Float(float), _) => whole(*float)?,
         (_, Some(text)) => {
-            let base =
-                u32::try_from(base).ok().filter(|base| *base == 0 || (2..=36).contains(base));
+            let base = arguments.int(1, 10).ok().and_then(|base| u32::try_from(base).ok());
+            let base = base.filter(|base| *base == 0 || (2..=36).contains(base));
             match base.and_then(|base| parse_int(text, base)) {
                 Some(int) => Some(int),
                 None => parse_float(text).map_or(Ok(None), whole)?,

@@ -159,7 +159,7 @@ pub fn sort(interp: &Interp, value: &Value, arguments: &Arguments) -> Result<Val
         Ok((Value::list(keys)?, item))
     };
     let pairs = collect(interp, value)?.into_iter().map(keyed).collect::<Result<_>>()?;
-    Value::list(sorted(interp, pairs, arguments.flag(0))?)
+    Value::list(sorted(interp, pairs, arguments.int(0, 0)? != 0)?)
 }
 
 pub fn dictsort(interp: &Interp, value: &Value, arguments: &Arguments) -> Result<Value> {
@@ -180,15 +180,19 @@ pub fn dictsort(interp: &Interp, value: &Value, arguments: &Arguments) -> Result
         Ok((folded(interp, by.clone(), arguments.flag(0))?, pair))
     };
     let pairs = dict.entries.iter().map(keyed).collect::<Result<_>>()?;
-    Value::list(sorted(interp, pairs, arguments.flag(2))?)
+    Value::list(sorted(interp, pairs, arguments.int(2, 0)? != 0)?)
 }
 
 pub fn unique(_: &Interp, value: &Value, arguments: &Arguments) -> Result<Value> {
     let path = Path::new(arguments.get(1), None)?;
     let case_sensitive = arguments.flag(0);
-    let mut items = Items::of(value)?;
+    let (source, mut items) = (value.clone(), None);
     let mut seen: HashMap<u64, Vec<Value>> = HashMap::new();
     Stream::value(value.depth(), move |interp| {
+        if items.is_none() {
+            items = Some(Items::of(&source)?);
+        }
+        let Some(items) = &mut items else { return Ok(None) };
         while let Some(item) = items.next(interp)? {
             let key = folded(interp, path.get(interp, &item)?, case_sensitive)?;
             let known = seen.entry(hash(&interp.meter, &key)?).or_default();
