@@ -66,6 +66,10 @@ Status ConfigMaker::AddSizes() {
         "{0}.embedding_length, {0}.block_count, {0}.attention.head_count and "
         "{0}.feed_forward_length must be above 0",
         architecture_);
+  // What follows makes lists of so many.
+  if (layers_ > std::ssize(file_.tensors()))
+    return InvalidArgument("{} is {}, but the file has {} tensors", keys_.Whole("block_count"),
+                           layers_, file_.tensors().size());
   return OkStatus();
 }
 

@@ -157,6 +157,10 @@ TEST_F(GgufWeightsTest, RefusesWhatItDoesNotKnow) {
   auto keys = Keys("llama");
   keys[1] = {"llama.embedding_length", GgufString("4")};
   EXPECT_THAT(Open(keys, {embedding_}), is_bad(StatusCode::kInvalidArgument, "embedding_length"));
+  keys = Keys("gemma3");
+  keys[2] = {"gemma3.block_count", GgufUint32(4294967295)};
+  EXPECT_THAT(Open(keys, {embedding_}),
+              is_bad(StatusCode::kInvalidArgument, "gemma3.block_count is 4294967295"));
   keys = Keys("llama");
   keys.push_back({"split.count", GgufUint32(3)});
   EXPECT_THAT(Open(keys, {embedding_}), is_bad(StatusCode::kUnimplemented, "one of 3 parts"));
