@@ -133,7 +133,7 @@ TEST_F(MainTest, TwoDaemonsOnOneHomeAreOneTooMany) {
   ASSERT_TRUE(coordinator_.AwaitReports(1));
   Daemon& second = Start({});
   EXPECT_EQ(second.Wait(), 1);
-  EXPECT_THAT(second.Words(), HasSubstr("another trainyard-worker runs on"));
+  EXPECT_THAT(second.Words(), HasSubstr("another trainyard-worker (process "));
 }
 
 TEST_F(MainTest, MetricsNeedTheScrapersTokenAndHealthDoesNot) {
