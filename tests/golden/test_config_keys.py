@@ -2,10 +2,13 @@
 computes is what transformers does, or the key is refused by its name.
 
     TRAINYARD_BUILD_DIR=build pytest tests/golden/test_config_keys.py
+
+With TRAINYARD_SHOW=1 the counts are printed that docs/models.md has.
 """
 
 import dataclasses
 import json
+import os
 import pathlib
 import re
 import tempfile
@@ -20,6 +23,7 @@ safetensors_torch = pytest.importorskip("safetensors.torch")
 import probe
 import tiny_models
 
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 TOLERANCE = 2e-4  # of the largest logit
 
 # Shapes as small as the keys allow; rows are longer than windows, original lengths and what fits.
@@ -206,6 +210,20 @@ def test_a_key_off_its_default_gives_transformers_logits_or_is_refused_by_its_na
         assert sweep[family][f"{family}-{base}-base"] == "equal"
 
 
+def counts(results):
+    return [(family, len(said), *(list(said.values()).count(v) for v in ("equal", "refused", "refused by transformers")))
+            for family, said in results.items()]
+
+
+def test_the_counts_in_the_docs_are_the_sweeps(sweep):
+    made = ["| {} | {} | {} | {} | {} |".format(*row) for row in counts(sweep)]
+    if os.environ.get("TRAINYARD_SHOW"):
+        print("\n".join(made))
+    written = (REPOSITORY / "docs/models.md").read_text()
+    missing = [line for line in made if line not in written]
+    assert not missing, "docs/models.md should say:\n" + "\n".join(made)
+
+
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_a_decoder_that_looks_both_ways_goes_on_as_transformers_does(tmp_path, family):
     """The prompt sees itself whole; what was cached does not see what comes after."""
@@ -217,6 +235,14 @@ def test_a_decoder_that_looks_both_ways_goes_on_as_transformers_does(tmp_path, f
     there = model.generate(prompt, max_new_tokens=8, do_sample=False, eos_token_id=None, pad_token_id=0)[0, 12:].tolist()
     ours = probe.ask(tmp_path / "model", prompts=prompt.tolist(), max_new_tokens=8)["greedy"][0]
     assert ours == there
+
+
+@pytest.mark.parametrize("family", BASES)
+def test_what_is_written_of_a_config_is_understood_as_what_was_read(family):
+    read = [said["config"] for said in probe.understand([config for _, config, _ in cases(family)]) if "config" in said]
+    assert len(read) > 20
+    again = probe.understand(read)
+    assert [said.get("config", said) for said in again] == read
 
 
 # What is filled in where a key is left out, and by what names.
