@@ -4,11 +4,14 @@
 #include <absl/synchronization/mutex.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/signalfd.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <map>
@@ -242,20 +245,41 @@ class ChangeLog {
   double last_step_line_ = 0;
 };
 
-// Ctrl-C as a readable descriptor; the mask must be set before threads start.
-UniqueFd InterruptFd() {
-  sigset_t mask;
-  sigemptyset(&mask);
-  sigaddset(&mask, SIGINT);
-  sigaddset(&mask, SIGTERM);
-  sigaddset(&mask, SIGHUP);
-  pthread_sigmask(SIG_BLOCK, &mask, nullptr);
-  return UniqueFd(signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK));
+// What a signal handler may reach: the descriptor that it makes readable.
+std::atomic<int> interrupt_fd = -1;
+
+void OnInterrupt(int) {
+  const int saved = errno;
+  const uint64_t one = 1;
+  [[maybe_unused]] const auto written = ::write(interrupt_fd, &one, sizeof(one));
+  errno = saved;
 }
+
+// Ctrl-C, a stop and a closed terminal as a readable descriptor. By handlers, not by a mask: the
+// threads of a client that is open already have masks of their own.
+class Interrupt {
+ public:
+  Interrupt() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    interrupt_fd = fd_.get();
+    Handle(OnInterrupt);
+  }
+  ~Interrupt() { Handle(SIG_DFL); }
+  Interrupt(const Interrupt&) = delete;
+  Interrupt& operator=(const Interrupt&) = delete;
+  int fd() const { return fd_.get(); }
+
+ private:
+  static void Handle(void (*handler)(int)) {
+    struct sigaction action = {};
+    action.sa_handler = handler;
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaction(signal, &action, nullptr);
+  }
+  UniqueFd fd_;
+};
 
 // Follows until the job ends (its exit code), Ctrl-C, or `timeout_seconds` > 0 pass.
 int Follow(const Place& place, const std::string& ref, bool draw, double timeout_seconds) {
-  const UniqueFd interrupt = InterruptFd();
+  const Interrupt interrupt;
   auto client = Client::Connect(place);
   if (!client.ok()) return Fail(client.status());
   v1::GetJobRequest request;
@@ -287,7 +311,7 @@ int Follow(const Place& place, const std::string& ref, bool draw, double timeout
                    v1::JobState_Name(now.job.state()).c_str(), timeout_seconds);
       return kWaitTimedOut;
     }
-    pollfd poll_fd{interrupt.get(), POLLIN, 0};
+    pollfd poll_fd{interrupt.fd(), POLLIN, 0};
     if (::poll(&poll_fd, 1, 250) > 0) {
       std::fprintf(stderr, "\ndetached; the job goes on. Come back with: trainyard watch %s\n",
                    now.job.job_id().c_str());

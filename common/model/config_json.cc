@@ -116,6 +116,10 @@ Status ReadWindows(const json& config, ModelConfig& model) {
     model.attention.push_back(
         {.window = slides ? window : 0, .is_local = slides && IsGemma3(model)});
   }
+  // Layers that all see everything are what a model without the keys has.
+  const auto sees_all = [](const LayerAttention& l) { return l.window == 0 && !l.is_local; };
+  if (std::all_of(model.attention.begin(), model.attention.end(), sees_all))
+    model.attention.clear();
   return OkStatus();
 }
 
@@ -303,9 +307,11 @@ void WriteDecoder(const ModelConfig& model, Json& config) {
     types.push_back(layer.window > 0 || layer.is_local ? kSliding : kFull);
   }
   if (!model.is_causal() && window > 0) window -= kItself;
-  // Mistral's default is a window; a Gemma without one says so by its layers.
+  // The default of Mistral and of Gemma is a window.
   if (window > 0) config["sliding_window"] = window;
-  if (window == 0 && model.model_type == "mistral") config["sliding_window"] = nullptr;
+  if (window == 0 && (IsGemma(model) || model.model_type == "mistral")) {
+    config["sliding_window"] = nullptr;
+  }
   if (IsQwen(model)) config["use_sliding_window"] = window > 0;
   if (!types.empty() && model.model_type != "mistral") config["layer_types"] = types;
 }

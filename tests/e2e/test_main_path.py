@@ -72,13 +72,14 @@ def test_bad_job_files_are_refused_with_their_place(cluster):
     assert missing.returncode == 3 and "none.yaml" in missing.stderr
 
 
-def test_bad_text_fails_the_job_and_names_the_offset(cluster):
+def test_bad_text_is_refused_at_submit_with_its_line_and_offset(cluster):
     text = cluster.home / "broken.txt"
     text.write_bytes(b"good text\n" * 100 + b"\xff\xfe" + b"more\n" * 100)
-    job_id = cluster.submit(cluster.write_job(name="broken", text=text))
-    job = cluster.wait_for_state(job_id, "FAILED", "SUCCEEDED")
-    assert job["state"] == "FAILED" and job["reason_owner"] == "USER", job
-    assert "broken.txt" in job["message"] and "1000" in job["message"], job
+    refused = cluster.run("submit", cluster.write_job(name="broken", text=text), "--no-wait", check=False)
+    assert refused.returncode == 2
+    assert "broken.yaml:8:" in refused.stderr and "broken.txt:101:1" in refused.stderr, refused.stderr
+    assert "offset 1000" in refused.stderr and "data.train[0].path" in refused.stderr, refused.stderr
+    assert not cluster.json("list").get("jobs")
 
 
 def test_tokens_are_required_everywhere(cluster):

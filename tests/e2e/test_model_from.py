@@ -65,7 +65,12 @@ def test_a_model_that_is_not_there_is_refused_at_submit(cluster):
     refused = cluster.run("submit", job_file, "--no-wait", check=False)
     assert refused.returncode == 3
     assert "model.from" in refused.stderr and "tiny" in refused.stderr
-    job_file.write_text(FURTHER.format(text=cluster.sample_text()).replace('"job:tiny@20"', "nowhere"))
+    job_file.write_text(FURTHER.format(text=cluster.sample_text()).replace('"job:tiny@20"', "./nowhere"))
     refused = cluster.run("submit", job_file, "--no-wait", check=False)
     assert refused.returncode == 3
     assert "further.yaml:4:" in refused.stderr and "nowhere does not exist" in refused.stderr
+    # A bare word may be a job's name.
+    job_file.write_text(FURTHER.format(text=cluster.sample_text()).replace('"job:tiny@20"', "nowhere"))
+    refused = cluster.run("submit", job_file, "--no-wait", check=False)
+    assert refused.returncode == 3
+    assert "model.from" in refused.stderr and "no job nowhere" in refused.stderr

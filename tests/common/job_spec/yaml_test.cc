@@ -144,7 +144,7 @@ TEST(ParseJobYaml, AcceptsPeersNamesWithANote) {
 
 TEST(ParseJobYaml, SaysOfAPeersKeyWithoutFieldWhatToDoInPlace) {
   for (const auto& [key, hint] : PeerKeysWithoutField())
-    EXPECT_THAT(ErrorOf(ExampleWith("train:", "train:\n  " + key + ": 1")),
+    EXPECT_THAT(ErrorOf(ExampleWith("  max_steps: 400", "  max_steps: 400\n  " + key + ": 1")),
                 HasSubstr("train." + key + ": not a field here: " + hint))
         << key;
   EXPECT_THAT(ErrorOf(std::string(kExample) + "lora_r: 8\n"),
