@@ -94,6 +94,12 @@ StatusOr<std::vector<bool>> SlidingLayers(const json& config, const ModelConfig&
 
 Status ReadWindows(const json& config, ModelConfig& model) {
   int64_t window = model.family().defaults.sliding_window;
+  if (IsGemma(model) && config.contains("sliding_window") && config["sliding_window"].is_null()) {
+    return InvalidArgument(
+        "sliding_window = null is refused for a Gemma, as transformers does; one without windows "
+        "says so by layer_types, {} for each layer",
+        kFull);
+  }
   RETURN_IF_ERROR(ReadSize(config, "sliding_window", window));
   bool both_ways = false;
   if (IsGemma3(model)) {
@@ -307,11 +313,10 @@ void WriteDecoder(const ModelConfig& model, Json& config) {
     types.push_back(layer.window > 0 || layer.is_local ? kSliding : kFull);
   }
   if (!model.is_causal() && window > 0) window -= kItself;
-  // The default of Mistral and of Gemma is a window.
+  // Mistral's default is a window; a Gemma without one says so by its layers.
   if (window > 0) config["sliding_window"] = window;
-  if (window == 0 && (IsGemma(model) || model.model_type == "mistral")) {
-    config["sliding_window"] = nullptr;
-  }
+  if (window == 0 && model.model_type == "mistral") config["sliding_window"] = nullptr;
+  if (IsGemma(model) && types.empty()) types = std::vector<std::string>(model.layers, kFull);
   if (IsQwen(model)) config["use_sliding_window"] = window > 0;
   if (!types.empty() && model.model_type != "mistral") config["layer_types"] = types;
 }

@@ -100,8 +100,10 @@ def compare(folder, ours, theirs):
     got = score(folder, [{"context": a, "continuation": b} for a, b in PAIRS] + [{"text": t} for t in TEXTS], *ours)
     pairs, texts = got[:len(PAIRS)], got[len(PAIRS):]
     peer = harness(folder, **theirs)
-    for pair, answer, (nats, greedy) in zip(
-            PAIRS, pairs, peer.loglikelihood(asked("loglikelihood", PAIRS), disable_tqdm=True)):
+    # Each pair by itself: the harness keeps logits by context and continuation less its last token, and of two
+    # pairs whose tokens are the same up to there but cut at another place one gets the other's.
+    for pair, answer in zip(PAIRS, pairs):
+        (nats, greedy), = peer.loglikelihood(asked("loglikelihood", [pair]), disable_tqdm=True)
         assert answer["loglikelihood"] == pytest.approx(nats, rel=1e-5, abs=1e-4), pair
         assert answer["is_greedy"] == greedy
     rolling = peer.loglikelihood_rolling(asked("loglikelihood_rolling", [(t,) for t in TEXTS]), disable_tqdm=True)

@@ -207,7 +207,7 @@ def test_a_space_in_front_goes_to_a_gguf_file_and_comes_back(peer, tmp_path, tra
     peer.get("gguf", vocabulary=vocabulary, to=str(tmp_path / "back.json"))
     peer.get("tokenizer", path=str(tmp_path / "back.json"))
     theirs = sentencepiece.SentencePieceProcessor(model_file=str(trained("llama")))
-    assert_same(SPACES + lines, peer.get("encode", texts=SPACES + lines)["ids"], theirs.encode(SPACES + lines))
+    assert_same(SPACES + lines, peer.get("encode", texts=SPACES + lines, parse=False)["ids"], theirs.encode(SPACES + lines))
 
 
 def test_llama2s_own_file_goes_to_a_gguf_file_and_back_and_is_what_llama_cpp_reads(peer, tmp_path, lines):
@@ -220,6 +220,10 @@ def test_llama2s_own_file_goes_to_a_gguf_file_and_back_and_is_what_llama_cpp_rea
     peer.get("tokenizer", path=str(tmp_path / "back.json"))
     assert_same(texts, peer.get("encode", texts=texts)["ids"], wanted)
     theirs = pytest.importorskip("llama_oracle").llama_cpp()
+    # Special tokens spelled out (WikiText has <unk>) are text to llama.cpp here.
+    plain = [(text, ids) for text, ids in zip(texts, wanted, strict=True) if not {0, 1, 2} & set(ids)]
+    assert len(plain) > 0.9 * len(texts)
+    texts, wanted = map(list, zip(*plain))
     assert_same(texts, theirs.tokenize(tmp_path / "vocabulary.gguf", texts), wanted)
 
 

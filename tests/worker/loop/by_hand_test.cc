@@ -101,7 +101,7 @@ TEST(ByHand, AutoMeasuresOnceNamesBothRatesAndAResumeKeepsTheChoice) {
 TEST(ByHand, ANamedPrecisionMeasuresNothing) {
   const TinyJob job;
   std::string output;
-  ASSERT_OK_AND_ASSIGN(const int code, job.Run("out", {"--set", "train.max_steps=1"}, &output));
+  ASSERT_OK_AND_ASSIGN(const int code, job.Run("out", {"--set", "train.max_steps=4"}, &output));
   ASSERT_EQ(code, 0) << output;
   EXPECT_THAT(output, Not(HasSubstr("measured")));
   EXPECT_FALSE(fs::exists(job.Out("out") / "paces.json"));
@@ -364,17 +364,21 @@ TEST(ByHand, GoesNoStepFurtherAfterTheLast) {
   EXPECT_THAT(output, Not(HasSubstr("loss=")));
 }
 
-TEST(ByHand, RefusesWhatCannotWorkAndSaysWhatToDo) {
+TEST(ByHand, ATextThatIsTooSmallForTheVocabularyTrainsTheOneItHas) {
   const TinyJob job;
   std::string output;
   // 60 kB of 60-odd words do not make 5000 pieces.
-  ASSERT_OK_AND_ASSIGN(int code,
+  ASSERT_OK_AND_ASSIGN(const int code,
                        job.Run("a", {"--set", "tokenizer.train.vocab_size=5000"}, &output));
-  EXPECT_EQ(code, kExitFailed);
-  EXPECT_THAT(output, HasSubstr("BAD_INPUT"));
-  EXPECT_THAT(output, ContainsRegex("tokenizer.train.vocab_size: .*5000"));
+  EXPECT_EQ(code, 0) << output;
+  EXPECT_THAT(output, ContainsRegex("supports a vocabulary of [0-9]+ entries, "
+                                    "tokenizer.train.vocab_size asks for 5000"));
+}
 
-  ASSERT_OK_AND_ASSIGN(code, job.Run("b", {"--set", "train.max_length=65"}, &output));
+TEST(ByHand, RefusesWhatCannotWorkAndSaysWhatToDo) {
+  const TinyJob job;
+  std::string output;
+  ASSERT_OK_AND_ASSIGN(int code, job.Run("b", {"--set", "train.max_length=65"}, &output));
   EXPECT_EQ(code, kExitUsage);
   EXPECT_THAT(output, HasSubstr("train.max_length"));
 

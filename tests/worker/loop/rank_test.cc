@@ -278,12 +278,13 @@ TEST_F(Ranks, ADamagedCheckpointIsRefusedByName) {
 }
 
 TEST_F(Ranks, LeaveARecordThatSaysWhatTheUserCanMend) {
-  ScriptedAgent agent(Attempt(1, {"tokenizer.train.vocab_size=9000"}));
+  ScriptedAgent agent(Attempt(1, {"model.config.vocab_size=300"}));
   ASSERT_OK(agent.Start());
   ASSERT_OK_AND_ASSIGN(const int code, agent.process(0).Wait());
   EXPECT_EQ(code, kExitFailed);
   ExpectEnd(agent, 0, OutcomeKind::kFailed, kBadInput);
-  EXPECT_THAT(agent.Record(0)->status.outcome->message, HasSubstr("tokenizer.train.vocab_size"));
+  EXPECT_THAT(agent.Record(0)->status.outcome->message,
+              HasSubstr("model.config.vocab_size is 300"));
 }
 
 TEST_F(Ranks, StopBeforeTheFirstStepWithoutACheckpoint) {
