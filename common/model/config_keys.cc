@@ -186,10 +186,10 @@ bool IsDropped(const json& value) { return value.is_number() && value.get<double
 
 std::vector<std::string> UnknownKeys(const json& config, const std::vector<ConfigKey>& known) {
   std::vector<std::string> unknown;
-  for (const auto& [name, value] : config.items()) {
+  for (const auto& item : config.items()) {
     const bool is_known = std::any_of(known.begin(), known.end(),
-                                      [&](const ConfigKey& key) { return key.name == name; });
-    if (!is_known && !value.is_null()) unknown.push_back(name);
+                                      [&](const ConfigKey& key) { return key.name == item.key(); });
+    if (!is_known && !item.value().is_null()) unknown.push_back(item.key());
   }
   return unknown;
 }
