@@ -35,8 +35,8 @@ struct EngineOptions {
   int threads = 1;  // of the host
   uint64_t seed = 42;
   plan::Recompute recompute = plan::Recompute::kNone;  // changes memory and time, not a bit
-  // False: an engine that only answers. It has weights in its precision (zero until they are read)
-  // but neither masters, gradients nor moments; ForwardBackward and Update are refused.
+  // False: an engine that only answers. It has weights in its precision (of any value until they
+  // are written) but neither masters, gradients nor moments; ForwardBackward and Update are refused.
   bool learns = true;
 };
 

@@ -59,7 +59,7 @@ FlatParameters::FlatParameters(const ModelConfig& config, const EngineOptions& o
   const auto narrow = options.precision == Precision::kBfloat16 ? at::kBFloat16 : at::kFloat;
   const auto device = options.device == Device::kCuda ? at::kCUDA : at::kCPU;
   if (!options.learns) {
-    weights_ = at::zeros({count}, at::device(device).dtype(narrow));
+    weights_ = at::empty({count}, at::device(device).dtype(narrow));
     // The model wants views of every gradient; here they all show the same number.
     gradients_ = at::zeros({1}, at::device(device).dtype(at::kFloat)).expand({count});
     return;

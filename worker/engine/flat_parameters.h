@@ -17,7 +17,7 @@ namespace trainyard::worker {
 
 class FlatParameters {
  public:
-  // Fresh weights; gradients and moments are zero.
+  // Fresh weights; gradients and moments are zero. Where it does not learn: weights of any value.
   FlatParameters(const ModelConfig& config, const EngineOptions& options);
 
   const std::vector<ParameterSpec>& layout() const { return layout_; }

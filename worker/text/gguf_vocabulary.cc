@@ -80,10 +80,49 @@ StatusOr<Ids> IdsOf(const std::vector<std::string>& tokens) {
   return ids;
 }
 
-Json VocabJson(const Ids& ids) {
-  Json vocab = Json::object();
-  for (const auto& [token, id] : ids) vocab[std::string(token)] = id;
-  return vocab;
+// A tokenizer.json whose two long lists are text from the start: tens of thousands of values cost
+// as many allocations, and `generate` waits for them.
+struct TokenizerText {
+  Json tokenizer;           // all but model.vocab and model.merges
+  std::string vocab = {};   // {token: id}
+  std::string merges = {};  // [[left, right]]; empty where the model has none
+
+  std::string Whole() && {
+    Json model = std::move(tokenizer["model"]);
+    for (const char* list : {"vocab", "merges"}) model.erase(list);
+    tokenizer.erase("model");
+    std::string text = tokenizer.dump();
+    text.back() = ',';
+    text += "\"model\":" + model.dump();
+    text.back() = ',';
+    text += "\"vocab\":" + vocab;
+    if (!merges.empty()) text += ",\"merges\":" + merges;
+    return text + "}}";
+  }
+};
+
+void AppendJson(std::string_view token, std::string& text) {
+  const bool is_plain = std::all_of(token.begin(), token.end(), [](char c) {
+    return static_cast<unsigned char>(c) >= 0x20 && c != '"' && c != '\\';
+  });
+  if (!is_plain) {
+    text += Json(token).dump();
+    return;
+  }
+  text += '"';
+  text += token;
+  text += '"';
+}
+
+std::string VocabText(const std::vector<std::string>& tokens) {
+  std::string text = "{";
+  for (size_t id = 0; id < tokens.size(); ++id) {
+    if (id > 0) text += ',';
+    AppendJson(tokens[id], text);
+    text += ':';
+    text += std::to_string(id);
+  }
+  return text + "}";
 }
 
 Json AddedTokens(const GgufVocabulary& vocabulary) {
@@ -113,25 +152,31 @@ StatusOr<Json> BosAndEos(const GgufVocabulary& vocabulary, bool add_bos_by_defau
   return TemplateProcessing(before, after);
 }
 
-StatusOr<Json> MergesOf(const GgufVocabulary& vocabulary, const Ids& ids) {
-  Json merges = Json::array();
+StatusOr<std::string> MergesOf(const GgufVocabulary& vocabulary, const Ids& ids) {
+  std::string text = "[", joined;
   for (size_t i = 0; i < vocabulary.merges.size(); ++i) {
     const std::string_view merge = vocabulary.merges[i];
     const size_t space = merge.find(' ');
     if (space == std::string_view::npos || merge.find(' ', space + 1) != std::string_view::npos)
       return InvalidArgument("GGUF vocabulary: merge {} is \"{}\", not two tokens and a space", i,
                              merge);
-    const std::string left(merge.substr(0, space)), right(merge.substr(space + 1));
-    for (const std::string& part : {left, right, left + right})
+    const std::string_view left = merge.substr(0, space), right = merge.substr(space + 1);
+    joined.assign(left);
+    joined += right;
+    for (const std::string_view part : {left, right, std::string_view(joined)})
       if (!ids.contains(part))
         return InvalidArgument(
             "GGUF vocabulary: merge {} needs the token \"{}\", which is not there", i, part);
-    merges.push_back({left, right});
+    text += i > 0 ? ",[" : "[";
+    AppendJson(left, text);
+    text += ',';
+    AppendJson(right, text);
+    text += ']';
   }
-  return merges;
+  return text + "]";
 }
 
-StatusOr<Json> ByteLevelTokenizer(const GgufVocabulary& vocabulary) {
+StatusOr<TokenizerText> ByteLevelTokenizer(const GgufVocabulary& vocabulary) {
   const StatusOr<Json> pre_tokenizer = PreTokenizerOfName(vocabulary.pre);
   if (!pre_tokenizer.ok())
     return Unimplemented(
@@ -144,18 +189,18 @@ StatusOr<Json> ByteLevelTokenizer(const GgufVocabulary& vocabulary) {
     if (!IsAdded(TypeOf(vocabulary, id)) && !UnspellBytes(spelled[id]).has_value())
       spelled[id] = SpellBytes(spelled[id]);
   ASSIGN_OR_RETURN(const Ids ids, IdsOf(spelled));
-  ASSIGN_OR_RETURN(Json merges, MergesOf(vocabulary, ids));
+  ASSIGN_OR_RETURN(std::string merges, MergesOf(vocabulary, ids));
   Json tokenizer = EmptyTokenizer();
   tokenizer["pre_tokenizer"] = *pre_tokenizer;
   if (NameOfPreTokenizer(*pre_tokenizer) == "qwen2") tokenizer["normalizer"] = {{"type", "NFC"}};
   tokenizer["decoder"] = ByteLevelDecoder();
   ASSIGN_OR_RETURN(tokenizer["post_processor"], BosAndEos(vocabulary, false));
-  tokenizer["model"] = BpeModel(VocabJson(ids), std::move(merges));
+  tokenizer["model"] = BpeModel({}, {});
   tokenizer["model"]["ignore_merges"] = TakesWholeWords(vocabulary.pre);
-  return tokenizer;
+  return TokenizerText{std::move(tokenizer), VocabText(spelled), std::move(merges)};
 }
 
-StatusOr<Json> SentencePieceTokenizer(const GgufVocabulary& vocabulary) {
+StatusOr<TokenizerText> SentencePieceTokenizer(const GgufVocabulary& vocabulary) {
   if (vocabulary.scores.empty() && vocabulary.merges.empty())
     return InvalidArgument(
         "GGUF vocabulary: a \"llama\" vocabulary without tokenizer.ggml.scores does not say which "
@@ -173,9 +218,9 @@ StatusOr<Json> SentencePieceTokenizer(const GgufVocabulary& vocabulary) {
     tokens[id] = spaces;
   }
   ASSIGN_OR_RETURN(const Ids ids, IdsOf(tokens));
-  Json merges = Json::array();
+  std::string merges;
   if (vocabulary.merges.empty()) {
-    merges = MergesOfScores(tokens, vocabulary.scores, is_text);
+    merges = MergesOfScores(tokens, vocabulary.scores, is_text).dump();
   } else {
     ASSIGN_OR_RETURN(merges, MergesOf(vocabulary, ids));
   }
@@ -184,12 +229,12 @@ StatusOr<Json> SentencePieceTokenizer(const GgufVocabulary& vocabulary) {
   tokenizer["normalizer"] = SpacesNormalizer(prefix);
   tokenizer["decoder"] = SentencePieceDecoder(prefix ? 1 : 0);
   ASSIGN_OR_RETURN(tokenizer["post_processor"], BosAndEos(vocabulary, true));
-  tokenizer["model"] = BpeModel(VocabJson(ids), std::move(merges));
+  tokenizer["model"] = BpeModel({}, {});
   if (vocabulary.unk_id.has_value())
     tokenizer["model"]["unk_token"] = tokens[static_cast<size_t>(*vocabulary.unk_id)];
   tokenizer["model"]["fuse_unk"] = true;
   tokenizer["model"]["byte_fallback"] = true;
-  return tokenizer;
+  return TokenizerText{std::move(tokenizer), VocabText(tokens), std::move(merges)};
 }
 
 StatusOr<std::string> TokenNamed(const std::vector<std::string>& tokens, const char* what,
@@ -200,7 +245,7 @@ StatusOr<std::string> TokenNamed(const std::vector<std::string>& tokens, const c
                          usual);
 }
 
-StatusOr<Json> WordPieceTokenizer(const GgufVocabulary& vocabulary) {
+StatusOr<TokenizerText> WordPieceTokenizer(const GgufVocabulary& vocabulary) {
   std::vector<std::string> tokens = vocabulary.tokens;
   for (size_t id = 0; id < tokens.size(); ++id) {
     if (TypeOf(vocabulary, id) != GgufTokenType::kNormal) continue;
@@ -221,11 +266,11 @@ StatusOr<Json> WordPieceTokenizer(const GgufVocabulary& vocabulary) {
   tokenizer["pre_tokenizer"] = {{"type", "BertPreTokenizer"}};
   tokenizer["post_processor"] = TemplateProcessing({{cls, ids.at(cls)}}, {{sep, ids.at(sep)}});
   tokenizer["decoder"] = {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}};
-  tokenizer["model"] = WordPieceModel(VocabJson(ids), unknown);
-  return tokenizer;
+  tokenizer["model"] = WordPieceModel({}, unknown);
+  return TokenizerText{std::move(tokenizer), VocabText(tokens)};
 }
 
-StatusOr<Json> TokenizerOf(const GgufVocabulary& vocabulary) {
+StatusOr<TokenizerText> TokenizerOf(const GgufVocabulary& vocabulary) {
   if (vocabulary.model == "gpt2") return ByteLevelTokenizer(vocabulary);
   if (vocabulary.model == "llama") return SentencePieceTokenizer(vocabulary);
   if (vocabulary.model == "bert") return WordPieceTokenizer(vocabulary);
@@ -238,9 +283,9 @@ StatusOr<Json> TokenizerOf(const GgufVocabulary& vocabulary) {
 
 StatusOr<std::string> TokenizerJsonFromGguf(const GgufVocabulary& vocabulary) {
   RETURN_IF_ERROR(CheckSizes(vocabulary));
-  ASSIGN_OR_RETURN(Json tokenizer, TokenizerOf(vocabulary));
-  tokenizer["added_tokens"] = AddedTokens(vocabulary);
-  return tokenizer.dump();
+  ASSIGN_OR_RETURN(TokenizerText text, TokenizerOf(vocabulary));
+  text.tokenizer["added_tokens"] = AddedTokens(vocabulary);
+  return std::move(text).Whole();
 }
 
 }  // namespace trainyard::worker

@@ -174,6 +174,18 @@ const std::array<char32_t, 256>& ByteCharacters() {
   return characters;
 }
 
+// The reverse: -1 for a character that stands for no byte.
+const std::array<int16_t, 0x800>& CharacterBytes() {
+  static const std::array<int16_t, 0x800> bytes = [] {
+    std::array<int16_t, 0x800> made;
+    made.fill(-1);
+    for (size_t byte = 0; byte < 256; ++byte)
+      made[ByteCharacters()[byte]] = static_cast<int16_t>(byte);
+    return made;
+  }();
+  return bytes;
+}
+
 }  // namespace
 
 std::string SpellBytes(std::string_view text) {
@@ -198,10 +210,9 @@ std::optional<std::string> UnspellBytes(std::string_view spelled) {
       if ((character & 0xE0) != 0xC0 || i + 1 == spelled.size()) return std::nullopt;
       character = (character & 0x1F) << 6 | (static_cast<uint8_t>(spelled[++i]) & 0x3F);
     }
-    const auto& all = ByteCharacters();
-    const auto found = std::find(all.begin(), all.end(), character);
-    if (found == all.end()) return std::nullopt;
-    text += static_cast<char>(found - all.begin());
+    const int16_t byte = CharacterBytes()[character];  // two bytes of UTF-8 end below 0x800
+    if (byte < 0) return std::nullopt;
+    text += static_cast<char>(byte);
   }
   return text;
 }
