@@ -1,6 +1,7 @@
 """Answers to prompts of different lengths: ours beside transformers' generate, interleaved on this machine.
 
     python3 bench/generate.py [--rounds 5] [--prompts 16] [--new-tokens 48] [--llama PYTHON MODEL]
+    python3 bench/generate.py --other BUILD     the build folder of another commit in transformers' place
 
 PYTHON has llama-cpp-python, MODEL is SmolLM2-135M (a folder or .gguf file), which is exported for llama.cpp in each precision.
 """
@@ -45,6 +46,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--prompts", type=int, default=16)
     parser.add_argument("--new-tokens", type=int, default=48)
+    parser.add_argument("--other", type=pathlib.Path)
     parser.add_argument("--llama", nargs=2, metavar=("PYTHON", "MODEL"))
     options = parser.parse_args()
     print(machine())
@@ -56,8 +58,11 @@ def measure(options, work):
     flags = ["--prompts", options.prompts, "--new-tokens", options.new_tokens]
     for precision in ("fp32", "bf16"):
         more = [*flags, "--precision", precision]
-        runners = {"trainyard": Runner([BIN / "bench_generate", *more]),
-                   "transformers generate": Runner([PYTHON, HERE / "torch_generate.py", *more])}
+        runners = {"trainyard": Runner([BIN / "bench_generate", *more])}
+        if options.other:
+            runners["the other build"] = Runner([options.other / "bin/bench_generate", *more])
+        else:
+            runners["transformers generate"] = Runner([PYTHON, HERE / "torch_generate.py", *more])
         if options.llama:
             file = work / f"{precision}.gguf"
             subprocess.run([BIN / "trainyard", "model", "export", options.llama[1], file, "--format", "gguf", "--type",

@@ -88,9 +88,9 @@ def floor(source: pathlib.Path, target: pathlib.Path) -> float:
     return time.perf_counter() - begin
 
 
-def import_model(source: pathlib.Path, target: pathlib.Path) -> float:
+def import_model(trainer: pathlib.Path, source: pathlib.Path, target: pathlib.Path) -> float:
     begin = time.perf_counter()
-    subprocess.run([TRAINER, "tool", "model", "import", source, target], check=True, capture_output=True)
+    subprocess.run([trainer, "tool", "model", "import", source, target], check=True, capture_output=True)
     return time.perf_counter() - begin
 
 
@@ -100,15 +100,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--type", default="BF16", choices=BYTES)
     parser.add_argument("--folder", help="where to write; the disk that is measured")
+    parser.add_argument("--other", type=pathlib.Path, help="another commit's build folder: its imports in the floor's place")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as work:
         work = pathlib.Path(work)
         weights = make_model(work / "model", options.megabytes, options.type)
         floors, imports = [], []
         for _ in range(options.rounds):
-            floors.append(floor(work / "model", work / "copy"))
-            (work / "copy").unlink()
-            imports.append(import_model(work / "model", work / "imported"))
+            if options.other:
+                floors.append(import_model(options.other / "bin/trainyard-trainer", work / "model", work / "other"))
+                shutil.rmtree(work / "other")
+            else:
+                floors.append(floor(work / "model", work / "copy"))
+                (work / "copy").unlink()
+            imports.append(import_model(TRAINER, work / "model", work / "imported"))
             shutil.rmtree(work / "imported")
     # Of the children, of which the imports are the only ones.
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
@@ -118,7 +123,7 @@ def main() -> None:
         return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
     print(f"weights            {weights / 1e6:.0f} MB of {options.type}")
-    print(f"read, hash, write  {line(floors, 2)} s")
+    print(f"{'the other build' if options.other else 'read, hash, write':18s} {line(floors, 2)} s")
     print(f"import             {line(imports, 2)} s")
     print(f"ratio              {line(ratios, 2)}")
     print(f"peak memory        {peak / 1e6:.0f} MB, {peak / weights:.2f} of the weights")
