@@ -12,6 +12,7 @@
 #include <cerrno>
 
 #include "common/lfs_pointer.h"
+#include "common/replace_file.h"
 #include "common/require.h"
 
 namespace trainyard {
@@ -94,17 +95,7 @@ Status WriteFileAtomically(const std::filesystem::path& path, std::string_view b
   const std::string temporary = path.string() + ".tmp-" + RandomHex(4);
   UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!fd.valid()) return ErrnoStatus(errno, fmt::format("cannot create {}", temporary));
-  Status status = WriteAll(fd.get(), bytes, temporary);
-  if (status.ok() && ::fsync(fd.get()) != 0)
-    status = ErrnoStatus(errno, fmt::format("cannot sync {}", temporary));
-  fd.Close();
-  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0)
-    status = ErrnoStatus(errno, fmt::format("cannot rename {} to {}", temporary, path.string()));
-  if (!status.ok()) {
-    ::unlink(temporary.c_str());
-    return status;
-  }
-  return SyncPath(path.has_parent_path() ? path.parent_path() : ".");
+  return ReplaceFile(path, bytes, temporary, std::move(fd));
 }
 
 Sha256Stream::Sha256Stream() : context_(EVP_MD_CTX_new()) {

@@ -9,25 +9,10 @@
 #include <utility>
 
 #include "common/files.h"
+#include "common/replace_file.h"
 
 namespace trainyard {
 namespace {
-
-// By a new file in the same folder.
-Status Replace(const std::filesystem::path& path, std::string_view bytes,
-               const std::string& temporary, UniqueFd fd) {
-  Status status = WriteAll(fd.get(), bytes, path.string());
-  if (status.ok() && ::fsync(fd.get()) != 0)
-    status = ErrnoStatus(errno, fmt::format("cannot sync {}", temporary));
-  fd.Close();
-  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0)
-    status = ErrnoStatus(errno, fmt::format("cannot rename {} to {}", temporary, path.string()));
-  if (!status.ok()) {
-    ::unlink(temporary.c_str());
-    return status;
-  }
-  return SyncPath(path.has_parent_path() ? path.parent_path() : ".");
-}
 
 // Into what stands there, or what a link leads to.
 Status WriteThrough(const std::filesystem::path& path, std::string_view bytes) {
@@ -59,7 +44,7 @@ Status WriteUserFile(const std::filesystem::path& path, std::string_view bytes) 
     ::unlink(temporary.c_str());
     return ErrnoStatus(errno, fmt::format("cannot give {} its old mode", path.string()));
   }
-  return Replace(path, bytes, temporary, std::move(fd));
+  return ReplaceFile(path, bytes, temporary, std::move(fd));
 }
 
 bool IsTaken(const std::filesystem::path& path) {
