@@ -220,11 +220,12 @@ v1::Job JobSummaryToProto(const JobView& view,
   return proto;
 }
 
-v1::Job JobToProto(const JobView& view, const std::map<std::string, double>& latest_metrics) {
+StatusOr<v1::Job> JobToProto(const JobView& view,
+                             const std::map<std::string, double>& latest_metrics) {
   const Job& job = *view.job;
   v1::Job proto = JobSummaryToProto(view, latest_metrics);
   if (job.spec != nullptr) {
-    if (const auto spec = ToProto(*job.spec); spec.ok()) *proto.mutable_spec() = *spec;
+    ASSIGN_OR_RETURN(*proto.mutable_spec(), ToProto(*job.spec));
   }
   for (const auto& [field, origin] : job.origins) (*proto.mutable_origins())[field] = origin;
   for (const Choice& choice : job.choices) *proto.add_choices() = ChoiceToProto(choice);

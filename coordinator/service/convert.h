@@ -15,8 +15,9 @@
 
 namespace trainyard::coordinator {
 
-// With spec, origins and attempts.
-v1::Job JobToProto(const JobView& view, const std::map<std::string, double>& latest_metrics);
+// With spec, origins and attempts. Internal where the proto has no place for a field of the spec.
+StatusOr<v1::Job> JobToProto(const JobView& view,
+                             const std::map<std::string, double>& latest_metrics);
 // As lists show it: without them.
 v1::Job JobSummaryToProto(const JobView& view, const std::map<std::string, double>& latest_metrics);
 v1::Checkpoint CheckpointToProto(const Job& job, const Checkpoint& checkpoint);

@@ -153,7 +153,7 @@ StatusOr<int64_t> JobServiceImpl::Create(const Principal& who, const v1::CreateJ
     job.origins = std::move(resolved.origins);
     job.creator = who.actor();
     job.create_time = job.update_time = runtime_.context().clock.Now();
-    *response = JobToProto({std::make_shared<const Job>(std::move(job)), {}}, {});
+    ASSIGN_OR_RETURN(*response, JobToProto({std::make_shared<const Job>(std::move(job)), {}}, {}));
     response->clear_name();
     return 0;
   }
@@ -163,7 +163,7 @@ StatusOr<int64_t> JobServiceImpl::Create(const Principal& who, const v1::CreateJ
                    runtime_.context().coordinator.Create(who.actor(), std::move(resolved.spec),
                                                          std::move(resolved.origins),
                                                          request.request_id(), IdSuffix()));
-  *response = JobToProto({created.value, {}}, {});
+  ASSIGN_OR_RETURN(*response, JobToProto({created.value, {}}, {}));
   return created.durable_after;
 }
 
@@ -184,8 +184,9 @@ JobServiceImpl::Unary* JobServiceImpl::GetJob(Call* call, const v1::GetJobReques
                        Coordinator& coordinator = runtime_.context().coordinator;
                        ASSIGN_OR_RETURN(const std::string ref, JobRef(request->name()));
                        ASSIGN_OR_RETURN(const Answer<JobView> view, coordinator.Get(ref));
-                       *response =
-                           JobToProto(view.value, coordinator.LatestMetrics(view.value.job->id));
+                       ASSIGN_OR_RETURN(
+                           *response,
+                           JobToProto(view.value, coordinator.LatestMetrics(view.value.job->id)));
                        return view.durable_after;
                      });
 }
@@ -226,7 +227,7 @@ StatusOr<int64_t> JobServiceImpl::Show(const StatusOr<Answer<std::shared_ptr<con
   Coordinator& coordinator = runtime_.context().coordinator;
   JobView view{.job = job, .ranks = {}};
   if (const auto now = coordinator.Get(job->id.value); now.ok()) view.step = now->value.step;
-  *response = JobToProto(view, coordinator.LatestMetrics(job->id));
+  ASSIGN_OR_RETURN(*response, JobToProto(view, coordinator.LatestMetrics(job->id)));
   if (!memory_key.empty()) memory_.Remember(memory_key, *response);
   return answer->durable_after;
 }

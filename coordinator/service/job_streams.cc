@@ -42,8 +42,9 @@ class WatchStream final : public OutStream<v1::WatchJobResponse> {
     }
     waiting_ = false;
     const Job& job = *pending_->value.job;
-    *message->mutable_job() =
-        JobToProto(pending_->value, runtime_.context().coordinator.LatestMetrics(job.id));
+    ASSIGN_OR_RETURN(
+        *message->mutable_job(),
+        JobToProto(pending_->value, runtime_.context().coordinator.LatestMetrics(job.id)));
     revision_ = job.revision;
     step_ = message->job().step();
     sent_ = runtime_.context().clock.Elapsed();

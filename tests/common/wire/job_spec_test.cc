@@ -3,8 +3,12 @@
 #include <gmock/gmock.h>
 #include <google/protobuf/util/json_util.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <limits>
+#include <set>
 
+#include "common/job_spec/fields.h"
 #include "common/job_spec/json.h"
 #include "common/job_spec/resolve.h"
 #include "common/job_spec/yaml.h"
@@ -32,6 +36,58 @@ ParsedJob Parsed() {
   auto job = ParseJobYaml(kJob, "job.yaml");
   EXPECT_OK(job);
   return *std::move(job);
+}
+
+// A value that the field's rule allows and that is not its default, where there is one.
+nlohmann::ordered_json Unusual(const Field& field) {
+  const FieldText& text = field.text;
+  const std::string usual = DefaultText(field);
+  switch (field.type) {
+    case FieldType::kInteger:
+      return static_cast<int64_t>(std::clamp(std::atof(usual.c_str()) + 1, text.min, text.max));
+    case FieldType::kNumber: {
+      const double value = std::atof(usual.c_str());
+      return value > 0 ? value / 2 : 0.5;
+    }
+    case FieldType::kFlag:
+      return usual != "true";
+    case FieldType::kText:
+      for (const std::string& allowed : text.allowed)
+        if (allowed != usual) return allowed;
+      return "unusual";
+    case FieldType::kTextMap:
+      return {{"key", "unusual"}};
+    case FieldType::kGroup:
+    case FieldType::kOptionalGroup:
+    case FieldType::kGroupList:
+      break;
+  }
+  nlohmann::ordered_json group = nlohmann::ordered_json::object();
+  for (const Field& child : field.children) group[child.text.name] = Unusual(child);
+  if (field.type != FieldType::kGroupList) return group;
+  return nlohmann::ordered_json::array({std::move(group)});
+}
+
+TEST(JobSpecProto, HoldsEveryFieldOfTheTable) {
+  ASSERT_OK_AND_ASSIGN(const ParsedJob job,
+                       ParseJobYaml(Unusual(JobSpecFields()).dump(2), "job.yaml"));
+  std::set<const Field*> given;
+  VisitLeaves(job.spec, [&](const std::string& path, const Field& field, const std::string& text) {
+    given.insert(&field);
+    EXPECT_TRUE(text != DefaultText(field) || field.text.min == field.text.max) << path;
+  });
+  EXPECT_EQ(given.size(), AllLeaves().size());
+
+  const nlohmann::ordered_json whole = JobSpecToJson(job.spec);
+  for (const StatusOr<v1::JobSpec>& proto : {ToProto(job.spec), GivenToProto(job)}) {
+    ASSERT_OK(proto);
+    ASSERT_OK_AND_ASSIGN(const ParsedJob back, FromProto(*proto));
+    EXPECT_EQ(JobSpecToJson(back.spec), whole);
+    EXPECT_EQ(back.origins.size(), job.origins.size());
+    ASSERT_OK_AND_ASSIGN(const ParsedJob again,
+                         ParseJobYaml(GivenToJson(back).dump(2), "job.yaml"));
+    EXPECT_EQ(JobSpecToJson(again.spec), whole);
+  }
 }
 
 TEST(JobSpecProto, HoldsEveryFieldOfAResolvedSpec) {
