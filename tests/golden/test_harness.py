@@ -100,8 +100,8 @@ def compare(folder, ours, theirs):
     got = score(folder, [{"context": a, "continuation": b} for a, b in PAIRS] + [{"text": t} for t in TEXTS], *ours)
     pairs, texts = got[:len(PAIRS)], got[len(PAIRS):]
     peer = harness(folder, **theirs)
-    # Each pair by itself: the harness keeps logits by context and continuation less its last token, and of two
-    # pairs whose tokens are the same up to there but cut at another place one gets the other's.
+    # Each pair by itself: two that cut one text at different places are mixed up when asked for together
+    # (findings/lm-eval-cuts-of-one-text-are-mixed-up.sh).
     for pair, answer in zip(PAIRS, pairs):
         (nats, greedy), = peer.loglikelihood(asked("loglikelihood", [pair]), disable_tqdm=True)
         assert answer["loglikelihood"] == pytest.approx(nats, rel=1e-5, abs=1e-4), pair
