@@ -7,6 +7,7 @@
 
 #include "common/model/layout.h"
 #include "worker/checkpoint/model_source.h"
+#include "worker/model_text/end_tokens.h"
 #include "worker/model_text/model_text.h"
 #include "worker/tool/tools.h"
 
@@ -39,11 +40,14 @@ std::set<int64_t> IdsOf(const json& config, const std::string& key) {
   return ids;
 }
 
-// Every id that ends an answer.
-std::set<int64_t> EndIds(const ModelParts& parts) {
-  std::set<int64_t> ids = IdsOf(parts.generation_config, "eos_token_id");
-  if (parts.config->eos_id >= 0) ids.insert(parts.config->eos_id);
-  return ids;
+bool EndsAnAnswer(const ModelParts& parts, int32_t id) {
+  return std::find(parts.end_ids.begin(), parts.end_ids.end(), id) != parts.end_ids.end();
+}
+
+// Whether `id` is one of several that the files name for this token.
+bool IsNamedToo(const ModelParts& parts, const std::string& name, int32_t id) {
+  if (name == "eos") return EndsAnAnswer(parts, id);
+  return IdsOf(parts.generation_config, name + "_token_id").contains(id);
 }
 
 // One of bos, eos, pad in all the files that name it.
@@ -60,8 +64,7 @@ void CheckToken(const ModelParts& parts, const std::string& name, int32_t config
                         "add it to tokenizer.json's added_tokens, or name one that is there"});
     return;
   }
-  if (config_id >= 0 && config_id != *id &&
-      !IdsOf(parts.generation_config, name + "_token_id").contains(*id)) {
+  if (config_id >= 0 && config_id != *id && !IsNamedToo(parts, name, *id)) {
     findings.push_back(
         {name == "eos" ? Severity::kProblem : Severity::kNote,
          fmt::format("{}_token is {:?} with id {}, but config.json's {}_token_id is {}", name,
@@ -91,9 +94,8 @@ void CheckEndOfTurn(const ModelParts& parts, const std::string& rendered,
   const auto ids =
       parts.tokenizer->Encode(rendered.substr(answer + 5), {.parse_special_tokens = true});
   if (!ids.ok()) return;
-  const std::set<int64_t> ends = EndIds(parts);
   const bool stops =
-      std::any_of(ids->begin(), ids->end(), [&](int32_t id) { return ends.contains(id); });
+      std::any_of(ids->begin(), ids->end(), [&](int32_t id) { return EndsAnAnswer(parts, id); });
   if (stops) return;
   findings.push_back(
       {Severity::kProblem,
@@ -176,6 +178,8 @@ StatusOr<std::vector<Finding>> Examine(const std::filesystem::path& ref) {
   ModelParts parts{.config = &config,
                    .tokenizer_config = ParsedOrNull(files, "tokenizer_config.json"),
                    .generation_config = ParsedOrNull(files, "generation_config.json"),
+                   .end_ids = EndTokens(source.config(), files, *tokenizer, config.vocab_size,
+                                        /*chat_template=*/nullptr, /*variables=*/{}),
                    .tokenizer = &*tokenizer};
   Append(findings, CheckSpecialTokens(parts));
   const StatusOr<ChatTemplate> chat_template = OpenTemplate(files);
@@ -212,7 +216,7 @@ std::vector<Finding> CheckSpecialTokens(const ModelParts& parts) {
                                     config.vocab_size - ids),
                         "nothing: many models pad their embedding"});
   }
-  if (config.family().causal && EndIds(parts).empty()) {
+  if (config.family().causal && parts.end_ids.empty()) {
     findings.push_back({Severity::kProblem, "no eos_token_id: answers end only at their longest",
                         "set eos_token_id in generation_config.json"});
   }

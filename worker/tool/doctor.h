@@ -26,6 +26,7 @@ struct ModelParts {
   const ModelConfig* config = nullptr;
   nlohmann::json tokenizer_config;   // null: there is none
   nlohmann::json generation_config;  // null: there is none
+  std::vector<int32_t> end_ids;      // EndTokens of the files, without the template's
   const Tokenizer* tokenizer = nullptr;
   const ChatTemplate* chat_template = nullptr;  // null: there is none
   std::string template_variables = "{}";

@@ -26,6 +26,7 @@ class Doctor : public testing::Test {
     tokenizer_.emplace(*std::move(made));
     config_.vocab_size = tokenizer_->vocab_size();
     config_.eos_id = 1;
+    parts_.end_ids = {1};
     UseTemplate(
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}");
     parts_.config = &config_;
@@ -63,19 +64,28 @@ TEST_F(Doctor, ComparesTheVocabularyWithTheEmbedding) {
 
 TEST_F(Doctor, MissesAnEndAndTokensThatTheTokenizerDoesNotHave) {
   config_.eos_id = -1;
+  parts_.end_ids = {};
   parts_.tokenizer_config["pad_token"] = "<pad>";
   EXPECT_THAT(CheckSpecialTokens(parts_), ElementsAre(Says("no eos_token_id"), Says("<pad>")));
-  parts_.generation_config = {{"eos_token_id", {1, 2}}};
+  parts_.end_ids = {1, 2};
   EXPECT_THAT(CheckSpecialTokens(parts_), ElementsAre(Says("<pad>")));
 }
 
 TEST_F(Doctor, SeesFilesThatDisagreeAboutTheEnd) {
   config_.eos_id = 2;
+  parts_.end_ids = {2};
   EXPECT_THAT(CheckSpecialTokens(parts_),
               ElementsAre(Says("eos_token is \"<|im_end|>\" with id 1, but config.json's "
                                "eos_token_id is 2")));
   parts_.tokenizer_config["pad_token"] = "<|im_end|>";
   EXPECT_THAT(CheckSpecialTokens(parts_), Contains(Says("both \"<|im_end|>\"")));
+}
+
+TEST_F(Doctor, ContentsItselfWithOneOfSeveralEnds) {
+  config_.eos_id = 2;
+  parts_.end_ids = {2, 1};
+  EXPECT_THAT(CheckSpecialTokens(parts_), IsEmpty());
+  EXPECT_THAT(CheckTemplate(parts_), IsEmpty());
 }
 
 TEST_F(Doctor, SeesATemplateWhoseMarksAreNoTokens) {
