@@ -348,8 +348,7 @@ std::vector<Field> TopFields() {
            Value<&CheckpointSpec::save_total_limit>(
                {.name = "save_total_limit",
                 .doc = "older recorded ones are deleted",
-                .cost = "disk: 12 bytes per parameter each in fp32, 14 in bf16; "
-                        "with Muon 4 fewer for its matrices",
+                .cost = "disk: 12 bytes per parameter each in fp32, 14 in bf16",
                 .min = 1,
                 .max = 1e6})}),
       Group<&JobSpec::evaluation>(
