@@ -11,18 +11,9 @@
 namespace trainyard::cli {
 namespace {
 
-// "job:shakespeare@400", "shakespeare@latest" or "shakespeare" as a checkpoint's resource name.
-std::string CheckpointResource(std::string ref) {
-  if (ref.starts_with("job:")) ref = ref.substr(4);
-  const size_t at = ref.find('@');
-  const std::string job = ref.substr(0, at);
-  const std::string step = at == std::string::npos ? "latest" : ref.substr(at + 1);
-  return fmt::format("{}/checkpoints/{}", NameOfRef(job), step);
-}
-
 StatusOr<v1::GetCheckpointResponse> Fetch(Client& client, const std::string& ref) {
   v1::GetCheckpointRequest request;
-  request.set_name(CheckpointResource(ref));
+  request.set_name(CheckpointNameOfRef(ref));
   return client.Call(client.checkpoints(), &v1::CheckpointService::Stub::GetCheckpoint, request);
 }
 
@@ -107,7 +98,8 @@ int CheckpointList(const Place& place, const std::string& job, Format format) {
         Table table({"STEP", "ATTEMPT", "SIZE", "RECORDED", "KEY"});
         for (const v1::Checkpoint& c : response->checkpoints())
           table.Add({std::to_string(c.step()), std::to_string(c.attempt()),
-                     FormatBytes(double(c.size_bytes())), FormatTime(c.create_time()), c.key()});
+                     FormatBytes(double(c.size_bytes())), FormatTime(c.create_time()),
+                     c.key() + (c.removed_by_hand() ? " (removed by hand)" : "")});
         return table.ToString();
       },
       [&] {
@@ -144,7 +136,7 @@ int CheckpointVerify(const Place& place, const std::string& ref, Format format) 
   auto client = Client::Connect(place);
   if (!client.ok()) return Fail(client.status());
   v1::VerifyCheckpointRequest request;
-  request.set_name(CheckpointResource(ref));
+  request.set_name(CheckpointNameOfRef(ref));
   const auto response =
       (*client)->Call((*client)->checkpoints(), &v1::CheckpointService::Stub::VerifyCheckpoint,
                       request, /*seconds=*/3600);

@@ -70,4 +70,12 @@ std::string NameOfRef(const std::string& ref) {
   return "projects/default/jobs/" + (ref.starts_with("job:") ? ref.substr(4) : ref);
 }
 
+std::string CheckpointNameOfRef(std::string ref) {
+  if (ref.starts_with("job:")) ref = ref.substr(4);
+  const size_t at = ref.find('@');
+  const std::string job = ref.substr(0, at);
+  const std::string step = at == std::string::npos ? "latest" : ref.substr(at + 1);
+  return fmt::format("{}/checkpoints/{}", NameOfRef(job), step);
+}
+
 }  // namespace trainyard::cli

@@ -73,5 +73,8 @@ class Client {
 
 // "shakespeare", "job:shakespeare" and "projects/p/jobs/shakespeare" become the last.
 std::string NameOfRef(const std::string& ref);
+// "job:shakespeare@400", "shakespeare@latest" or "shakespeare" (its latest) as a checkpoint's
+// resource name.
+std::string CheckpointNameOfRef(std::string ref);
 
 }  // namespace trainyard::cli

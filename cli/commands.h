@@ -48,6 +48,16 @@ int Cancel(const Place& place, const std::string& job, bool now, Format format);
 // `sets`: "a.b=c", fields that the job goes on with.
 int Retry(const Place& place, const std::string& job, const std::vector<std::string>& sets,
           Format format);
+struct DeleteOptions {
+  std::vector<std::string> refs;  // jobs, or checkpoints as JOB@STEP
+  bool yes = false;               // do not ask
+};
+// Asks on a terminal before anything is deleted; elsewhere it must be told --yes. Stops at the
+// first that is refused.
+int Delete(const Place& place, const DeleteOptions& options, Format format);
+int CheckpointDelete(const Place& place, const DeleteOptions& options, Format format);
+// What the coordinator's store takes on its disk, by kind and by job.
+int DiskUsage(const Place& place, Format format);
 // Waits for the job's end. `timeout_seconds` 0: for ever; kWaitTimedOut when it passes.
 int Wait(const Place& place, const std::string& job, double timeout_seconds,
          Format format = Format::kTable);

@@ -120,6 +120,15 @@ void AddJobCommands(CLI::App& app, Words& w, Run* run) {
   logs->add_option("--since", w.logs.since_seconds, "only the last so many seconds");
 }
 
+void AddDelete(CLI::App& app, Words& w, Run* run) {
+  CLI::App* deleting =
+      Command(app, "delete", "take jobs that have ended away, with their checkpoints and curves",
+              "trainyard delete shakespeare-k3x9", run,
+              [&w](Format f) { return Delete(w.place, w.removal, f); });
+  deleting->add_option("jobs", w.removal.refs, "ids, unique prefixes of one, or names")->required();
+  deleting->add_flag("-y,--yes", w.removal.yes, "do not ask");
+}
+
 void AddMetricsCommands(CLI::App& app, Words& w, Run* run) {
   const std::string example = "trainyard metrics export shakespeare --tensorboard logs/";
   CLI::App* metrics = Command(app, "metrics", "a job's curves", example, run, nullptr);
@@ -160,6 +169,11 @@ void AddCheckpointCommands(CLI::App& app, Words& w, Run* run) {
       [&w](Format f) { return CheckpointDescribe(w.place, w.job, f); });
   add("verify", "compare every byte with the recorded digests",
       [&w](Format f) { return CheckpointVerify(w.place, w.job, f); });
+  CLI::App* deleting = Command(*checkpoint, "delete", "take some away",
+                               "trainyard checkpoint delete shakespeare@400", run,
+                               [&w](Format f) { return CheckpointDelete(w.place, w.removal, f); });
+  deleting->add_option("refs", w.removal.refs, "JOB@STEP, JOB@latest")->required();
+  deleting->add_flag("-y,--yes", w.removal.yes, "do not ask");
   add(
       "export", "copy one out as a Hugging Face folder",
       [&w](Format f) {
@@ -192,6 +206,8 @@ void AddClusterCommands(CLI::App& app, Words& w, Run* run) {
   worker->require_subcommand(1);
   Command(*worker, "list", "workers and their slots", "trainyard worker list", run,
           [&w](Format f) { return WorkerList(w.place, f); });
+  Command(app, "du", "what jobs, data and records take on the coordinator's disk", "trainyard du",
+          run, [&w](Format f) { return DiskUsage(w.place, f); });
   Command(app, "doctor", "looks for what commonly goes wrong, here or with a model",
           "trainyard doctor smollm2/", run,
           [&w](Format f) {
@@ -229,6 +245,7 @@ int Main(int argc, char** argv) {
   AddSubmit(app, words, &run);
   AddPlan(app, words, &run);
   AddJobCommands(app, words, &run);
+  AddDelete(app, words, &run);
   AddMetricsCommands(app, words, &run);
   AddCheckpointCommands(app, words, &run);
   AddEvaluate(app, words, &run);

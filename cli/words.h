@@ -20,6 +20,7 @@ struct Words {
   std::string output = "table";
   std::string job, folder, shell;
   std::vector<std::string> retry_set;
+  DeleteOptions removal;
   bool now = false;
   double timeout_seconds = 0;
   SubmitOptions submit;

@@ -130,6 +130,9 @@ StatusOr<std::string> WriteManifest(const std::filesystem::path& folder,
 StatusOr<CheckpointManifest> ReadManifest(const std::filesystem::path& folder,
                                           std::string_view expected_digest) {
   const std::string where = fmt::format("manifest of checkpoint {}", folder.string());
+  std::error_code ignored;
+  if (!std::filesystem::exists(folder, ignored))
+    return DataLoss("{}: the folder is not there: it was removed by hand", where);
   const auto text = ReadFile(folder / CheckpointManifest::kPath, kMaxManifestBytes);
   if (text.status().code() == StatusCode::kNotFound)
     return DataLoss("{}: it is missing, so the checkpoint was never finished", where);

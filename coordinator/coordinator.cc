@@ -27,29 +27,28 @@ using JobAnswer = Answer<std::shared_ptr<const Job>>;
 
 JobAnswer AnswerOf(const JobEntry& entry) { return {entry.job, entry.last_sequence}; }
 
-Status CheckEtag(const Job& job, std::string_view etag) {
-  if (etag.empty() || etag == EtagOf(job)) return OkStatus();
-  return WithReason(Aborted("job {} changed since you read it (its etag is {}, you sent {})",
-                            job.id.value, EtagOf(job), etag),
-                    "ETAG_MISMATCH");
-}
-
 bool Matches(const Job& job, const JobFilter& filter) {
   return job.project == filter.project && (!filter.state || job.state == *filter.state) &&
          (filter.display_name.empty() || job.spec->name == filter.display_name);
 }
 
-// The page token is the position of the first job of the page.
-StatusOr<int64_t> FirstPosition(const JobFilter& filter, int64_t n_jobs) {
+// Where in `jobs` the page begins. The page token is the position of its first job, or of one that
+// was deleted since.
+StatusOr<int64_t> FirstOfPage(const JobFilter& filter, const std::vector<JobEntry*>& jobs) {
+  const auto n_jobs = static_cast<int64_t>(jobs.size());
   if (filter.page_token.empty()) return filter.newest_first ? n_jobs - 1 : 0;
   int64_t position = -1;
   const char* end = filter.page_token.data() + filter.page_token.size();
   const auto [stop, error] = std::from_chars(filter.page_token.data(), end, position);
-  if (error != std::errc() || stop != end || position < 0 || position >= n_jobs) {
+  const int64_t last = jobs.empty() ? -1 : jobs.back()->position;
+  if (error != std::errc() || stop != end || position < 0 || position > last) {
     return WithField(InvalidArgument("page_token: {} is not one of ours", filter.page_token),
                      "page_token");
   }
-  return position;
+  const auto first = std::partition_point(jobs.begin(), jobs.end(), [&](const JobEntry* entry) {
+    return filter.newest_first ? entry->position <= position : entry->position < position;
+  });
+  return first - jobs.begin() - (filter.newest_first ? 1 : 0);
 }
 
 // Whoever reads the history of a job that was running sees that the coordinator was away.
@@ -108,6 +107,17 @@ bool HasStepsToSave(const Job& job) {
 // Decisions of the coordinator itself that the store could not take come again.
 void LogUntaken(std::string_view what, const Status& status) {
   if (!status.ok()) spdlog::warn("{} waits: {}", what, MessageOf(status));
+}
+
+// The newest recorded checkpoint whose folder is there; null without one. Those after it, which
+// stand in `removed`, are dropped.
+const Checkpoint* DropRemoved(const Job& job, const std::vector<std::string>& removed,
+                              std::vector<Change>& changes) {
+  for (auto it = job.checkpoints.rbegin(); it != job.checkpoints.rend(); ++it) {
+    if (std::find(removed.begin(), removed.end(), it->key) == removed.end()) return &*it;
+    changes.push_back(CheckpointDeleted(*it, "its folder was removed by hand"));
+  }
+  return nullptr;
 }
 
 // The change of the spec that a retry asks for.
@@ -199,15 +209,15 @@ StatusOr<Answer<JobPage>> Coordinator::List(const JobFilter& filter) const {
   absl::MutexLock lock(&mu_);
   const std::vector<JobEntry*>& jobs = ledger_->jobs();
   const auto n_jobs = static_cast<int64_t>(jobs.size());
-  ASSIGN_OR_RETURN(int64_t position, FirstPosition(filter, n_jobs));
+  ASSIGN_OR_RETURN(int64_t index, FirstOfPage(filter, jobs));
   const int64_t limit = std::clamp<int64_t>(filter.limit, 1, kPageMax);
   const int64_t step = filter.newest_first ? -1 : 1;
   Answer<JobPage> answer;
-  for (; position >= 0 && position < n_jobs; position += step) {
-    const JobEntry& entry = *jobs[static_cast<size_t>(position)];
+  for (; index >= 0 && index < n_jobs; index += step) {
+    const JobEntry& entry = *jobs[static_cast<size_t>(index)];
     if (!Matches(*entry.job, filter)) continue;
     if (static_cast<int64_t>(answer.value.jobs.size()) == limit) {
-      answer.value.next_page_token = std::to_string(position);
+      answer.value.next_page_token = std::to_string(entry.position);
       break;
     }
     answer.value.jobs.push_back(ViewOf(entry, ledger_->Steady()));
@@ -253,8 +263,8 @@ StatusOr<JobAnswer> Coordinator::Cancel(const Actor& actor, std::string_view ref
 }
 
 StatusOr<JobAnswer> Coordinator::Retry(const Actor& actor, std::string_view ref,
-                                       std::string_view etag,
-                                       const std::vector<std::string>& sets) {
+                                       std::string_view etag, const std::vector<std::string>& sets,
+                                       const std::vector<std::string>& removed) {
   const std::vector<Worker> workers = Workers();
   Notices notices;
   StatusOr<JobAnswer> answer;
@@ -268,10 +278,13 @@ StatusOr<JobAnswer> Coordinator::Retry(const Actor& actor, std::string_view ref,
                                            job.id.value, JobStateName(job.state)),
                         "JOB_NOT_FAILED");
     }
-    const Checkpoint* newest = NewestCheckpoint(job);
-    const std::string from =
-        newest == nullptr ? "from the beginning" : fmt::format("from step {}", newest->step);
     std::vector<Change> changes;
+    const Checkpoint* newest = DropRemoved(job, removed, changes);
+    std::string from =
+        newest == nullptr ? "from the beginning" : fmt::format("from step {}", newest->step);
+    if (!changes.empty())
+      from += fmt::format(" (checkpoint {}: its folder was removed by hand)",
+                          NewestCheckpoint(job)->step);
     if (!sets.empty()) {
       ASSIGN_OR_RETURN(const Change changed, SpecForRetry(job, newest, sets, workers));
       changes.push_back(changed);
@@ -393,6 +406,11 @@ std::map<std::string, double> Coordinator::LatestMetrics(const JobId& job) const
   absl::MutexLock lock(&mu_);
   const JobEntry* entry = std::as_const(*ledger_).Find(job);
   return entry == nullptr ? std::map<std::string, double>() : entry->metrics;
+}
+
+bool Coordinator::Knows(const JobId& job) const {
+  absl::MutexLock lock(&mu_);
+  return std::as_const(*ledger_).Find(job) != nullptr;
 }
 
 bool Coordinator::IsLive(const JobId& job, AttemptNumber attempt) const {

@@ -91,6 +91,7 @@ struct Garbage {
   std::string folder;  // this one; empty: all folders of the job's attempts up to `up_to_attempt`
   AttemptNumber up_to_attempt = 0;
   std::vector<std::string> keep;  // recorded checkpoints
+  bool whole_job = false;         // the job was deleted: all of its files, its history too
 };
 
 // Of the folders in checkpoints/JOB (BlobStore::Folders), those that are garbage.
@@ -139,10 +140,19 @@ class Coordinator {
   StatusOr<Answer<JobPage>> List(const JobFilter& filter) const;
   StatusOr<Answer<std::shared_ptr<const Job>>> Cancel(const Actor& actor, std::string_view ref,
                                                       bool now, std::string_view etag);
-  // `sets`: fields that it goes on with (common/job_spec/retry.h).
+  // `sets`: fields that it goes on with (common/job_spec/retry.h). `removed`: keys of checkpoints
+  // whose folders are gone; the newest ones among them are dropped, and it goes on from the one
+  // before.
   StatusOr<Answer<std::shared_ptr<const Job>>> Retry(const Actor& actor, std::string_view ref,
                                                      std::string_view etag,
-                                                     const std::vector<std::string>& sets = {});
+                                                     const std::vector<std::string>& sets = {},
+                                                     const std::vector<std::string>& removed = {});
+  // Forgets a job that has ended, with its events; its files become garbage. Returns the sequence
+  // number that must be durable before this is told. FailedPrecondition: coordinator/deletion.h.
+  StatusOr<int64_t> Delete(const Actor& actor, std::string_view ref, std::string_view etag);
+  // Takes the recorded checkpoint `key` of a job away; its folder becomes garbage. Returns and
+  // refuses as Delete does.
+  StatusOr<int64_t> DeleteCheckpoint(const Actor& actor, const JobId& job, std::string_view key);
   StatusOr<Explanation> Explain(std::string_view ref) const;
   std::vector<Worker> Workers() const;
   // Share of each slot in use, by job.
@@ -163,6 +173,8 @@ class Coordinator {
   // What NoteMetrics knew before this process began, of a job that it has told nothing of yet.
   void RestoreMetrics(const JobId& job, int64_t step, std::map<std::string, double> values);
   std::map<std::string, double> LatestMetrics(const JobId& job) const;
+  // False for a job that never was, or was deleted.
+  bool Knows(const JobId& job) const;
   // True while this attempt may still speak: telemetry of older ones is stored but marked.
   bool IsLive(const JobId& job, AttemptNumber attempt) const;
 

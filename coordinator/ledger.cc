@@ -20,6 +20,9 @@ std::string RequestKey(const Actor& actor, std::string_view request_id) {
   return fmt::format("{}\n{}", actor, request_id);
 }
 
+// Garbage is told again after a restart, for jobs that changed within this time.
+constexpr absl::Duration kGarbageTold = absl::Hours(24);
+
 bool WaitsForSlots(const Job& job) {
   if (job.state != JobState::kQueued && job.state != JobState::kRecovering) return false;
   const Attempt* open = OpenAttempt(job);
@@ -42,6 +45,13 @@ Demand DemandOf(const JobEntry& entry, absl::Time steady_now, absl::Time wall_no
 
 }  // namespace
 
+Status CheckEtag(const Job& job, std::string_view etag) {
+  if (etag.empty() || etag == EtagOf(job)) return OkStatus();
+  return WithReason(Aborted("job {} changed since you read it (its etag is {}, you sent {})",
+                            job.id.value, EtagOf(job), etag),
+                    "ETAG_MISMATCH");
+}
+
 StatusOr<std::unique_ptr<Ledger>> Ledger::Load(const CoordinatorOptions& options,
                                                const Clock& clock, Store& store) {
   std::unique_ptr<Ledger> ledger(new Ledger(options, clock, store));
@@ -55,8 +65,12 @@ StatusOr<std::unique_ptr<Ledger>> Ledger::Load(const CoordinatorOptions& options
     JobEntry& entry = ledger->Insert(job, store.durable_sequence());
     if (ledger->Wall() - job->create_time < kRequestsKept) ledger->RememberRequest(entry);
     // What an earlier start of the daemon may not have come to delete.
-    const bool ended_lately = ledger->Wall() - job->end_time < absl::Hours(24);
-    if (IsFinal(job->state) && ended_lately) ledger->NoteGarbage(Job(), *job);
+    const bool changed_lately = ledger->Wall() - job->update_time < kGarbageTold;
+    if (IsFinal(job->state) && changed_lately) ledger->NoteGarbage(Job(), *job);
+  }
+  ASSIGN_OR_RETURN(const std::vector<JobId> deleted, store.DeletedJobs());
+  for (const JobId& job : deleted) {
+    if (!ledger->jobs_.contains(job)) ledger->NoteDeleted(job);
   }
   ledger->TakeNotices();
   return ledger;
@@ -176,6 +190,16 @@ Status Ledger::Emit(JobEntry& entry, const Actor& actor, const std::vector<Chang
   return OkStatus();
 }
 
+StatusOr<int64_t> Ledger::Remove(JobEntry& entry, const Actor& actor) {
+  const JobId id = entry.job->id;
+  REQUIRE(IsFinal(entry.job->state) && OpenAttempt(*entry.job) == nullptr);
+  ASSIGN_OR_RETURN(const int64_t sequence,
+                   store_.Append({RecordOf(actor, id, JobDeleted(*entry.job), Wall())}));
+  Forget(entry);
+  NoteDeleted(id);
+  return sequence;
+}
+
 Status Ledger::EmitClusterEvent(const Actor& actor, const Change& change) {
   return store_.Append({RecordOf(actor, {}, change, Wall())}).status();
 }
@@ -184,7 +208,7 @@ JobEntry& Ledger::Insert(std::shared_ptr<const Job> job, int64_t last_sequence) 
   auto owned = std::make_unique<JobEntry>();
   JobEntry& entry = *owned;
   entry.job = std::move(job);
-  entry.position = static_cast<int64_t>(by_position_.size());
+  entry.position = next_position_++;
   entry.last_sequence = last_sequence;
   by_position_.push_back(&entry);
   ids_.insert(entry.job->id);
@@ -192,6 +216,28 @@ JobEntry& Ledger::Insert(std::shared_ptr<const Job> job, int64_t last_sequence) 
   jobs_.emplace(entry.job->id, std::move(owned));
   Reindex(entry, nullptr);
   return entry;
+}
+
+// Ended jobs are in no queue, on no worker, and have no deadline: Reindex saw to that.
+void Ledger::Forget(JobEntry& entry) {
+  const std::shared_ptr<const Job> job = entry.job;
+  notices_.jobs.insert(job->id);
+  active_.erase(job->id);
+  ids_.erase(job->id);
+  std::erase(by_position_, &entry);
+  const auto request = by_request_.find(RequestKey(job->creator, job->request_id));
+  if (request != by_request_.end() && request->second == &entry) by_request_.erase(request);
+  if (const auto named = newest_of_name_.find(job->spec->name); named->second == &entry) {
+    const auto next =
+        std::find_if(by_position_.rbegin(), by_position_.rend(),
+                     [&](JobEntry* other) { return other->job->spec->name == job->spec->name; });
+    if (next == by_position_.rend()) {
+      newest_of_name_.erase(named);
+    } else {
+      named->second = *next;
+    }
+  }
+  jobs_.erase(job->id);
 }
 
 void Ledger::Reindex(JobEntry& entry, const Job* before) {
@@ -262,7 +308,8 @@ void Ledger::NoteGarbage(const Job& before, const Job& after) {
   const bool is_over = IsFinal(after.state) && open == nullptr;
   if ((is_new && open->number > 1) || (is_over && !was_over && !after.attempts.empty())) {
     const AttemptNumber up_to = is_over ? after.attempts.back().number : open->number - 1;
-    garbage_.push_back({after.id, "", up_to, std::move(keep)});
+    garbage_.push_back(
+        {.job = after.id, .folder = "", .up_to_attempt = up_to, .keep = std::move(keep)});
     return;
   }
   // Dropped because there are newer ones. A damaged one stays until the next attempt lives.
@@ -270,9 +317,17 @@ void Ledger::NoteGarbage(const Job& before, const Job& after) {
     const bool dropped = std::find(keep.begin(), keep.end(), checkpoint.key) == keep.end();
     const Checkpoint* newest = NewestCheckpoint(after);
     if (dropped && newest != nullptr && newest->step > checkpoint.step) {
-      garbage_.push_back({after.id, checkpoint.key, 0, {}});
+      NoteFolder(after.id, checkpoint.key);
     }
   }
+}
+
+void Ledger::NoteDeleted(const JobId& job) {
+  garbage_.push_back({.job = job, .folder = "", .keep = {}, .whole_job = true});
+}
+
+void Ledger::NoteFolder(const JobId& job, std::string folder) {
+  garbage_.push_back({.job = job, .folder = std::move(folder), .keep = {}});
 }
 
 WorkerEntry* Ledger::FindWorker(const WorkerId& id) {

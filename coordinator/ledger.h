@@ -35,7 +35,7 @@ namespace trainyard::coordinator {
 
 struct JobEntry {
   std::shared_ptr<const Job> job;
-  int64_t position = 0;                          // in the order of creation, from 0
+  int64_t position = 0;                          // grows in the order of creation
   int64_t last_sequence = 0;                     // of its newest event
   absl::Time deadline = absl::InfiniteFuture();  // of its state; steady
   std::vector<RankState> ranks;                  // of the open attempt, else empty
@@ -66,6 +66,9 @@ struct Notices {
   std::set<WorkerId> workers;
 };
 
+// Aborted, reason ETAG_MISMATCH, unless it is the job's or empty.
+Status CheckEtag(const Job& job, std::string_view etag);
+
 class Ledger {
  public:
   static StatusOr<std::unique_ptr<Ledger>> Load(const CoordinatorOptions& options,
@@ -93,6 +96,9 @@ class Ledger {
   StatusOr<JobEntry*> Create(const Actor& actor, Job job, std::string_view id_suffix);
   // Appends the events and applies them, all or none. ResourceExhausted when the store is full.
   Status Emit(JobEntry& entry, const Actor& actor, const std::vector<Change>& changes);
+  // Appends JobDeleted and forgets the job, which must have ended without an open attempt; `entry`
+  // is gone then. Returns the event's sequence number.
+  StatusOr<int64_t> Remove(JobEntry& entry, const Actor& actor);
   // An event about no job.
   Status EmitClusterEvent(const Actor& actor, const Change& change);
 
@@ -117,6 +123,8 @@ class Ledger {
   void NoteDesiredChanged(const WorkerId& worker) { notices_.workers.insert(worker); }
   Notices TakeNotices() { return std::exchange(notices_, {}); }
   std::deque<Garbage>& garbage() { return garbage_; }
+  // The folder of a checkpoint that nobody needs any more.
+  void NoteFolder(const JobId& job, std::string folder);
   CoordinatorCounters& counters() { return counters_; }
   const CoordinatorCounters& counters() const { return counters_; }
 
@@ -133,6 +141,8 @@ class Ledger {
   void ReindexQueue(JobEntry& entry);
   void ReindexAttempt(JobEntry& entry, const Job* before);
   void NoteGarbage(const Job& before, const Job& after);
+  void NoteDeleted(const JobId& job);
+  void Forget(JobEntry& entry);
   void RememberRequest(const JobEntry& entry);
 
   const CoordinatorOptions options_;
@@ -143,6 +153,7 @@ class Ledger {
   absl::flat_hash_map<JobId, std::unique_ptr<JobEntry>> jobs_;
   std::set<JobId> ids_;  // in order, for prefixes
   std::vector<JobEntry*> by_position_;
+  int64_t next_position_ = 0;
   absl::flat_hash_map<std::string, JobEntry*> newest_of_name_;
   absl::flat_hash_map<std::string, JobEntry*> by_request_;
   std::deque<std::pair<absl::Time, std::string>> request_ages_;  // steady

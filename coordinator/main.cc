@@ -22,6 +22,9 @@
 #include "coordinator/http/job_series.h"
 #include "coordinator/service/auth.h"
 #include "coordinator/service/server.h"
+#include "coordinator/service/sweeper.h"
+#include "coordinator/service/usage.h"
+#include "coordinator/service/usage_series.h"
 #include "coordinator/store/store.h"
 #include "coordinator/store/writer.h"
 
@@ -30,9 +33,7 @@ namespace {
 
 constexpr absl::Duration kTickPeriod = absl::Milliseconds(200);
 constexpr absl::Duration kDrainLimit = absl::Seconds(5);
-constexpr int64_t kGarbagePerTick = 4;
-constexpr absl::Duration kUploadsEvery = absl::Hours(1);
-constexpr absl::Duration kUploadsKept = absl::Hours(24);  // time to go on with one
+constexpr absl::Duration kUsagePeriod = absl::Minutes(1);
 constexpr int64_t kJobsRestored = 500;
 constexpr int64_t kPointBytesRestored = 32 << 10;
 constexpr int kExitStore = 70;  // what is in memory is ahead of what is on disk
@@ -52,50 +53,6 @@ struct Flags {
   spdlog::default_logger()->flush();
   std::_Exit(kExitStore);
 }
-
-// Deletes what no recorded checkpoint needs, once that is durable; at the start and every hour also
-// what killed writers left in the BlobStore and uploads that nobody went on with.
-class Sweeper {
- public:
-  Sweeper(Coordinator& coordinator, Store& store, BlobStore& blobs, const Clock& clock)
-      : coordinator_(coordinator), store_(store), blobs_(blobs), clock_(clock) {}
-
-  void Sweep() {
-    SweepUploads();
-    if (taken_.value.empty()) taken_ = coordinator_.TakeGarbage(kGarbagePerTick);
-    if (store_.durable_sequence() < taken_.durable_after) return;
-    for (const Garbage& garbage : taken_.value)
-      if (const Status status = Delete(garbage); !status.ok())
-        spdlog::warn("cannot delete old checkpoints of {}: {}", garbage.job.value,
-                     MessageOf(status));
-    taken_.value.clear();
-  }
-
- private:
-  void SweepUploads() {
-    if (clock_.Elapsed() < sweep_uploads_at_) return;
-    sweep_uploads_at_ = clock_.Elapsed() + kUploadsEvery;
-    const StatusOr<int64_t> dropped = blobs_.SweepUploads(clock_.Now() - kUploadsKept);
-    if (!dropped.ok()) spdlog::warn("cannot drop old uploads: {}", MessageOf(dropped.status()));
-    if (dropped.ok() && *dropped > 0) spdlog::info("dropped {} unfinished blobs", *dropped);
-  }
-  Status Delete(const Garbage& garbage) {
-    std::vector<std::string> folders = {garbage.folder};
-    if (garbage.folder.empty()) {
-      ASSIGN_OR_RETURN(folders, blobs_.Folders("checkpoints/" + garbage.job.value));
-    }
-    for (const std::string& folder : FoldersToDelete(garbage, folders))
-      RETURN_IF_ERROR(blobs_.DeletePrefix(folder));
-    return OkStatus();
-  }
-
-  Coordinator& coordinator_;
-  Store& store_;
-  BlobStore& blobs_;
-  const Clock& clock_;
-  absl::Duration sweep_uploads_at_ = -absl::InfiniteDuration();
-  Answer<std::vector<Garbage>> taken_;
-};
 
 // A fresh object that workers read back: proof that they reach the same BlobStore. Its key changes
 // with every start, so that workers look again.
@@ -127,6 +84,14 @@ void RestoreMetrics(Coordinator& coordinator, const History& history) {
     if (newest.step >= 0)
       coordinator.RestoreMetrics(view.job->id, newest.step, std::move(newest.values));
   }
+}
+
+// For /metrics, which shows what was measured last.
+void KeepMeasuring(UsageMeter& usage, StopSignal& stop) {
+  do {
+    if (const auto measured = usage.Measure(); !measured.ok())
+      spdlog::warn("cannot measure the store: {}", MessageOf(measured.status()));
+  } while (!stop.WaitFor(kUsagePeriod));
 }
 
 StatusServerOptions HttpOptions(const std::string& address, const MetricsRegistry& registry,
@@ -162,25 +127,29 @@ Status Serve(const Flags& flags, const sigset_t& stop_signals) {
   MetricsRegistry registry;
   const auto series = std::make_shared<JobSeries>(*coordinator, clock);
   registry.Add(series);
+  UsageMeter usage(*blobs, *history, *store, clock);
+  const auto usage_series = std::make_shared<UsageSeries>(usage);
+  registry.Add(usage_series);
   GrpcServerOptions server_options;
   server_options.address = flags.grpc;
   server_options.tls = {flags.tls_client_ca, flags.tls_cert, flags.tls_key};
   server_options.insecure_i_understand = flags.insecure;
   ASSIGN_OR_RETURN(const std::unique_ptr<GrpcServer> server,
                    GrpcServer::Start(server_options, {*coordinator, *store, *history, *blobs,
-                                                      *tokens, registry, clock}));
+                                                      *tokens, registry, clock, usage}));
   std::atomic<bool> serving = true;
   ASSIGN_OR_RETURN(const std::unique_ptr<StatusServer> http,
                    StatusServer::Start(HttpOptions(flags.http, registry, *tokens, serving)));
 
   StopSignal stop;
-  Sweeper sweeper(*coordinator, *store, *blobs, clock);
+  Sweeper sweeper(*coordinator, *store, *blobs, *history, clock);
   Thread ticker("ticker", [&] {
     while (!stop.WaitFor(kTickPeriod)) {
       coordinator->Tick();
       sweeper.Sweep();
     }
   });
+  const Thread measuring("usage", [&] { KeepMeasuring(usage, stop); });  // joins after the drain
   RETURN_IF_ERROR(home.WriteAddresses(server->address(), http->address()));
   spdlog::info("serving gRPC on {}, HTTP on {}", server->address(), http->address());
 

@@ -97,4 +97,33 @@ StatusOr<std::vector<TrainerNote>> History::Notes(const JobId& job, size_t limit
   return notes;
 }
 
+Status History::Delete(const JobId& job) {
+  ASSIGN_OR_RETURN(const std::filesystem::path notes, NotesPath(job));
+  logs_.Close(job);
+  points_.Close(job);
+  std::error_code error;
+  std::filesystem::remove_all(notes.parent_path(), error);
+  if (error)
+    return ErrnoStatus(error.value(),
+                       fmt::format("cannot delete {}", notes.parent_path().string()));
+  return OkStatus();
+}
+
+StatusOr<HistorySize> History::Size() const {
+  HistorySize size;
+  std::error_code error;
+  std::filesystem::recursive_directory_iterator entry(folder_, error), end;
+  for (; !error && entry != end; entry.increment(error)) {
+    std::error_code gone;  // it may be deleted meanwhile
+    if (!entry->is_regular_file(gone) || gone) continue;
+    const auto bytes = entry->file_size(gone);
+    if (gone) continue;
+    ++size.files;
+    size.bytes += static_cast<int64_t>(bytes);
+  }
+  if (error && error != std::errc::no_such_file_or_directory)
+    return ErrnoStatus(error.value(), fmt::format("cannot list {}", folder_.string()));
+  return size;
+}
+
 }  // namespace trainyard::coordinator

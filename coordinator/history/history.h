@@ -30,6 +30,11 @@ struct TrainerNote {
   std::string type, message;
 };
 
+struct HistorySize {
+  int64_t files = 0;
+  int64_t bytes = 0;
+};
+
 // Thread-safe.
 class History {
  public:
@@ -44,6 +49,12 @@ class History {
   Status AppendNote(const JobId& job, const TrainerNote& note);
   // The newest `limit` of the first 1 MiB, oldest first, each once.
   StatusOr<std::vector<TrainerNote>> Notes(const JobId& job, size_t limit) const;
+
+  // Deletes all that was kept of the job; OK when there is nothing. What is appended later begins
+  // anew, so nobody may speak for the job any more.
+  Status Delete(const JobId& job);
+  // Of all jobs; walks the files.
+  StatusOr<HistorySize> Size() const;
 
   // Calls `done` (from another thread) once everything appended before this call is durable.
   void WhenSynced(std::function<void(const Status&)> done) { sync_.WhenSynced(std::move(done)); }

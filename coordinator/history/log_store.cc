@@ -122,6 +122,12 @@ StatusOr<std::shared_ptr<LogStore::OpenLog>> LogStore::Find(const LogKey& key) {
   return opened;
 }
 
+void LogStore::Close(const JobId& job) {
+  absl::MutexLock lock(&mu_);
+  std::erase_if(open_, [&](const auto& entry) { return entry.first.job == job; });
+  recent_.remove_if([&](const auto& entry) { return entry.first.job == job; });
+}
+
 StatusOr<LogAppended> LogStore::Append(const LogKey& key, int64_t offset, std::string_view bytes,
                                        absl::Time now) {
   if (offset < 0) return InvalidArgument("a log chunk at offset {}", offset);

@@ -64,6 +64,9 @@ class LogStore {
   // An offset at or before the first byte that was stored at `since` or later.
   StatusOr<int64_t> OffsetAt(const LogKey& key, absl::Time since) const;
 
+  // Keeps no file of the job open, so that they may be deleted.
+  void Close(const JobId& job);
+
  private:
   struct OpenLog;
 

@@ -117,6 +117,14 @@ StatusOr<std::shared_ptr<PointStore::OpenPoints>> PointStore::Find(const JobId& 
   return opened;
 }
 
+void PointStore::Close(const JobId& job) {
+  absl::MutexLock lock(&mu_);
+  const auto found = open_.find(job);
+  if (found == open_.end()) return;
+  recent_.erase(found->second);
+  open_.erase(found);
+}
+
 Status PointStore::Append(const JobId& job, std::vector<Point> points) {
   for (const Point& point : points)
     if (point.name.empty() || point.name.size() > kMaxPointName)

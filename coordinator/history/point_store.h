@@ -51,6 +51,9 @@ class PointStore {
   // are left out.
   StatusOr<PointPage> Read(const JobId& job, int64_t offset, int64_t max_bytes) const;
 
+  // Keeps the job's file open no more, so that it may be deleted.
+  void Close(const JobId& job);
+
  private:
   using SeriesKey = std::tuple<AttemptNumber, int32_t, std::string>;
   struct OpenPoints;

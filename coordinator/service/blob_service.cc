@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/wire/channel.h"
+#include "coordinator/service/convert.h"
 #include "coordinator/service/stream.h"
 #include "coordinator/service/unary.h"
 
@@ -204,6 +205,17 @@ grpc::ServerWriteReactor<v1::DownloadResponse>* BlobServiceImpl::Download(
   auto stream = std::make_shared<DownloadStream>(runtime_, record, *request);
   stream->Begin(JobId());
   return stream.get();
+}
+
+grpc::ServerUnaryReactor* BlobServiceImpl::GetUsage(Call* call, const v1::GetUsageRequest*,
+                                                    v1::GetUsageResponse* response) {
+  return AnswerUnary(runtime_, call, "/trainyard.v1.BlobService/GetUsage", Blocks::kForLong,
+                     [=, this](const Principal&) -> StatusOr<int64_t> {
+                       ASSIGN_OR_RETURN(const std::shared_ptr<const Usage> usage,
+                                        runtime_.context().usage.Measure());
+                       *response = UsageToProto(*usage);
+                       return 0;
+                     });
 }
 
 }  // namespace trainyard::coordinator

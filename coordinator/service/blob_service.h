@@ -25,6 +25,8 @@ class BlobServiceImpl final : public v1::BlobService::CallbackService {
                                                      v1::UploadResponse* response) override;
   grpc::ServerWriteReactor<v1::DownloadResponse>* Download(
       Call* call, const v1::DownloadRequest* request) override;
+  grpc::ServerUnaryReactor* GetUsage(Call* call, const v1::GetUsageRequest* request,
+                                     v1::GetUsageResponse* response) override;
 
  private:
   ServiceRuntime& runtime_;

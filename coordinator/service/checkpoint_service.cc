@@ -67,17 +67,27 @@ Status Verify(BlobStore& blobs, const Checkpoint& checkpoint,
 
 }  // namespace
 
+StatusOr<int64_t> CheckpointServiceImpl::List(const v1::ListCheckpointsRequest& request,
+                                              v1::ListCheckpointsResponse* response) {
+  ASSIGN_OR_RETURN(const std::string ref, JobRef(request.parent()));
+  ASSIGN_OR_RETURN(const Answer<JobView> view, runtime_.context().coordinator.Get(ref));
+  const Job& job = *view.value.job;
+  ASSIGN_OR_RETURN(const std::vector<std::string> removed,
+                   RemovedByHand(runtime_.context().blobs, job));
+  for (const Checkpoint& checkpoint : job.checkpoints) {
+    v1::Checkpoint* shown = response->add_checkpoints();
+    *shown = CheckpointToProto(job, checkpoint);
+    shown->set_removed_by_hand(std::find(removed.begin(), removed.end(), checkpoint.key) !=
+                               removed.end());
+  }
+  return view.durable_after;
+}
+
 CheckpointServiceImpl::Unary* CheckpointServiceImpl::ListCheckpoints(
     Call* call, const v1::ListCheckpointsRequest* request, v1::ListCheckpointsResponse* response) {
-  return AnswerUnary(
-      runtime_, call, "/trainyard.v1.CheckpointService/ListCheckpoints", Blocks::kNo,
-      [=, this](const Principal&) -> StatusOr<int64_t> {
-        ASSIGN_OR_RETURN(const std::string ref, JobRef(request->parent()));
-        ASSIGN_OR_RETURN(const Answer<JobView> view, runtime_.context().coordinator.Get(ref));
-        for (const Checkpoint& checkpoint : view.value.job->checkpoints)
-          *response->add_checkpoints() = CheckpointToProto(*view.value.job, checkpoint);
-        return view.durable_after;
-      });
+  return AnswerUnary(runtime_, call, "/trainyard.v1.CheckpointService/ListCheckpoints",
+                     Blocks::kShortly,
+                     [=, this](const Principal&) { return List(*request, response); });
 }
 
 CheckpointServiceImpl::Unary* CheckpointServiceImpl::GetCheckpoint(
@@ -118,6 +128,28 @@ CheckpointServiceImpl::Unary* CheckpointServiceImpl::VerifyCheckpoint(
                        RETURN_IF_ERROR(Verify(context.blobs, found.checkpoint, response));
                        return found.durable_after;
                      });
+}
+
+StatusOr<int64_t> CheckpointServiceImpl::Delete(const Principal& who,
+                                                const v1::DeleteCheckpointRequest& request,
+                                                v1::Checkpoint* response) {
+  RETURN_IF_ERROR(CheckRequestId(request.request_id()));
+  const std::string key = MemoryKey("delete", who, request.request_id());
+  if (memory_.Find(key, response)) return 0;
+  Coordinator& coordinator = runtime_.context().coordinator;
+  ASSIGN_OR_RETURN(const RecordedCheckpoint found, Find(coordinator, request.name()));
+  ASSIGN_OR_RETURN(const int64_t durable_after,
+                   coordinator.DeleteCheckpoint(who.actor(), found.job->id, found.checkpoint.key));
+  *response = CheckpointToProto(*found.job, found.checkpoint);
+  memory_.Remember(key, *response);
+  return durable_after;
+}
+
+CheckpointServiceImpl::Unary* CheckpointServiceImpl::DeleteCheckpoint(
+    Call* call, const v1::DeleteCheckpointRequest* request, v1::Checkpoint* response) {
+  return AnswerUnary(runtime_, call, "/trainyard.v1.CheckpointService/DeleteCheckpoint",
+                     Blocks::kNo,
+                     [=, this](const Principal& who) { return Delete(who, *request, response); });
 }
 
 }  // namespace trainyard::coordinator

@@ -1,6 +1,7 @@
 // Recorded checkpoints, for clients.
 #pragma once
 
+#include "coordinator/service/answer_memory.h"
 #include "coordinator/service/runtime.h"
 #include "trainyard/v1/checkpoint_service.grpc.pb.h"
 
@@ -19,8 +20,17 @@ class CheckpointServiceImpl final : public v1::CheckpointService::CallbackServic
   Unary* VerifyCheckpoint(Call* call, const v1::VerifyCheckpointRequest* request,
                           v1::VerifyCheckpointResponse* response) override;
 
+  Unary* DeleteCheckpoint(Call* call, const v1::DeleteCheckpointRequest* request,
+                          v1::Checkpoint* response) override;
+
  private:
+  StatusOr<int64_t> List(const v1::ListCheckpointsRequest& request,
+                         v1::ListCheckpointsResponse* response);
+  StatusOr<int64_t> Delete(const Principal& who, const v1::DeleteCheckpointRequest& request,
+                           v1::Checkpoint* response);
+
   ServiceRuntime& runtime_;
+  AnswerMemory memory_;
 };
 
 }  // namespace trainyard::coordinator

@@ -12,6 +12,7 @@
 namespace trainyard::coordinator {
 namespace {
 
+constexpr size_t kUsageJobsMax = 1'000;
 constexpr int kRanksMax = 4096;
 constexpr int kSlotsMax = 1024;
 constexpr size_t kTextMax = 64 << 10;
@@ -236,6 +237,29 @@ StatusOr<v1::Job> JobToProto(const JobView& view,
     live->mutable_ranks(i)->set_phase(view.ranks[static_cast<size_t>(i)].phase);
     live->mutable_ranks(i)->set_step(view.ranks[static_cast<size_t>(i)].step);
   }
+  return proto;
+}
+
+v1::GetUsageResponse UsageToProto(const Usage& usage) {
+  v1::GetUsageResponse proto;
+  for (const UsageOfKind& kind : usage.kinds) {
+    v1::KindUsage* added = proto.add_kinds();
+    added->set_kind(kind.kind);
+    added->set_files(kind.files);
+    added->set_size_bytes(kind.bytes);
+  }
+  const size_t shown = std::min(usage.jobs.size(), kUsageJobsMax);
+  for (size_t i = 0; i < shown; ++i) {
+    v1::JobUsage* added = proto.add_jobs();
+    added->set_job_id(usage.jobs[i].job.value);
+    added->set_checkpoints(usage.jobs[i].checkpoints);
+    added->set_size_bytes(usage.jobs[i].bytes);
+  }
+  proto.set_jobs_left_out(static_cast<int64_t>(usage.jobs.size() - shown));
+  proto.set_free_bytes(usage.free_bytes);
+  proto.set_disk_bytes(usage.disk_bytes);
+  proto.set_complete(usage.complete);
+  if (const auto time = ToProto(usage.time)) *proto.mutable_time() = *time;
   return proto;
 }
 

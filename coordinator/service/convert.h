@@ -7,9 +7,11 @@
 
 #include "common/status.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/service/usage.h"
 #include "coordinator/state/cluster.h"
 #include "coordinator/state/job.h"
 #include "coordinator/store/store.h"
+#include "trainyard/v1/blob_service.pb.h"
 #include "trainyard/v1/job.pb.h"
 #include "trainyard/v1/worker_service.pb.h"
 
@@ -25,6 +27,9 @@ v1::Event EventToProto(const Event& event);
 // `in_use`: share of each slot in use.
 v1::Worker WorkerToProto(const Worker& worker,
                          const std::vector<std::pair<SlotId, double>>& in_use);
+
+// Of jobs the 1,000 that have most bytes.
+v1::GetUsageResponse UsageToProto(const Usage& usage);
 
 // InvalidArgument naming the field: a report comes from outside.
 StatusOr<WorkerReport> ReportFromProto(const v1::WorkerReport& proto);

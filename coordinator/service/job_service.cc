@@ -13,25 +13,18 @@
 #include "coordinator/fits.h"
 #include "coordinator/service/convert.h"
 #include "coordinator/service/model_from.h"
+#include "coordinator/service/recorded_checkpoint.h"
 #include "coordinator/service/unary.h"
 
 namespace trainyard::coordinator {
 namespace {
 
 constexpr char kService[] = "/trainyard.v1.JobService/";
-constexpr size_t kMaxRequestId = 64;
 constexpr int64_t kDefaultPage = 50;
 constexpr int64_t kMaxPage = 500;
 constexpr size_t kMaxNotes = 5;
 
 std::string Method(const char* name) { return std::string(kService) + name; }
-
-Status CheckRequestId(const std::string& id) {
-  if (id.size() <= kMaxRequestId) return OkStatus();
-  return WithField(InvalidArgument("request_id has {} characters: at most {} are kept", id.size(),
-                                   kMaxRequestId),
-                   "request_id");
-}
 
 StatusOr<int64_t> PageSize(int32_t asked) {
   if (asked < 0)
@@ -54,28 +47,7 @@ std::string IdSuffix() {
   return id.substr(id.rfind('-') + 1);
 }
 
-// Empty: not to be remembered.
-std::string MemoryKey(const char* method, const Principal& who, const std::string& request_id) {
-  if (request_id.empty()) return "";
-  return fmt::format("{} {} {}", method, who.token_id, request_id);
-}
-
 }  // namespace
-
-bool AnswerMemory::Find(const std::string& key, v1::Job* answer) const {
-  absl::MutexLock lock(&mu_);
-  const auto found = answers_.find(key);
-  return found != answers_.end() && answer->ParseFromString(found->second);
-}
-
-void AnswerMemory::Remember(const std::string& key, const v1::Job& answer) {
-  absl::MutexLock lock(&mu_);
-  if (!answers_.emplace(key, answer.SerializeAsString()).second) return;
-  oldest_first_.push_back(key);
-  if (oldest_first_.size() <= kMax) return;
-  answers_.erase(oldest_first_.front());
-  oldest_first_.pop_front();
-}
 
 StatusOr<std::string> JobRef(std::string_view name) {
   ASSIGN_OR_RETURN(const ResourceName parsed, ParseResourceName(name));
@@ -228,7 +200,7 @@ StatusOr<int64_t> JobServiceImpl::Show(const StatusOr<Answer<std::shared_ptr<con
   JobView view{.job = job, .ranks = {}};
   if (const auto now = coordinator.Get(job->id.value); now.ok()) view.step = now->value.step;
   ASSIGN_OR_RETURN(*response, JobToProto(view, coordinator.LatestMetrics(job->id)));
-  if (!memory_key.empty()) memory_.Remember(memory_key, *response);
+  memory_.Remember(memory_key, *response);
   return answer->durable_after;
 }
 
@@ -239,26 +211,56 @@ JobServiceImpl::Unary* JobServiceImpl::CancelJob(Call* call, const v1::CancelJob
                        RETURN_IF_ERROR(CheckRequestId(request->request_id()));
                        ASSIGN_OR_RETURN(const std::string ref, JobRef(request->name()));
                        const std::string key = MemoryKey("cancel", who, request->request_id());
-                       if (!key.empty() && memory_.Find(key, response)) return 0;
+                       if (memory_.Find(key, response)) return 0;
                        return Show(runtime_.context().coordinator.Cancel(
                                        who.actor(), ref, request->now(), request->etag()),
                                    key, response);
                      });
 }
 
+StatusOr<int64_t> JobServiceImpl::Retry(const Principal& who, const v1::RetryJobRequest& request,
+                                        v1::Job* response) {
+  RETURN_IF_ERROR(CheckRequestId(request.request_id()));
+  ASSIGN_OR_RETURN(const std::string ref, JobRef(request.name()));
+  const std::string key = MemoryKey("retry", who, request.request_id());
+  if (memory_.Find(key, response)) return 0;
+  Coordinator& coordinator = runtime_.context().coordinator;
+  ASSIGN_OR_RETURN(const Answer<JobView> view, coordinator.Get(ref));
+  const Job& job = *view.value.job;
+  ASSIGN_OR_RETURN(const std::vector<std::string> removed,
+                   RemovedByHand(runtime_.context().blobs, job));
+  return Show(coordinator.Retry(who.actor(), job.id.value, request.etag(),
+                                {request.set().begin(), request.set().end()}, removed),
+              key, response);
+}
+
 JobServiceImpl::Unary* JobServiceImpl::RetryJob(Call* call, const v1::RetryJobRequest* request,
                                                 v1::Job* response) {
-  return AnswerUnary(runtime_, call, Method("RetryJob"), Blocks::kNo,
-                     [=, this](const Principal& who) -> StatusOr<int64_t> {
-                       RETURN_IF_ERROR(CheckRequestId(request->request_id()));
-                       ASSIGN_OR_RETURN(const std::string ref, JobRef(request->name()));
-                       const std::string key = MemoryKey("retry", who, request->request_id());
-                       if (!key.empty() && memory_.Find(key, response)) return 0;
-                       return Show(runtime_.context().coordinator.Retry(
-                                       who.actor(), ref, request->etag(),
-                                       {request->set().begin(), request->set().end()}),
-                                   key, response);
-                     });
+  return AnswerUnary(runtime_, call, Method("RetryJob"), Blocks::kShortly,
+                     [=, this](const Principal& who) { return Retry(who, *request, response); });
+}
+
+StatusOr<int64_t> JobServiceImpl::Delete(const Principal& who, const v1::DeleteJobRequest& request,
+                                         v1::Job* response) {
+  RETURN_IF_ERROR(CheckRequestId(request.request_id()));
+  ASSIGN_OR_RETURN(const std::string ref, JobRef(request.name()));
+  const std::string key = MemoryKey("delete", who, request.request_id());
+  if (memory_.Find(key, response)) return 0;
+  Coordinator& coordinator = runtime_.context().coordinator;
+  ASSIGN_OR_RETURN(const Answer<JobView> view, coordinator.Get(ref));
+  const std::string& id = view.value.job->id.value;
+  const auto metrics = coordinator.LatestMetrics(view.value.job->id);
+  ASSIGN_OR_RETURN(*response, JobToProto(view.value, metrics));
+  ASSIGN_OR_RETURN(const int64_t durable_after,
+                   coordinator.Delete(who.actor(), id, request.etag()));
+  memory_.Remember(key, *response);
+  return durable_after;
+}
+
+JobServiceImpl::Unary* JobServiceImpl::DeleteJob(Call* call, const v1::DeleteJobRequest* request,
+                                                 v1::Job* response) {
+  return AnswerUnary(runtime_, call, Method("DeleteJob"), Blocks::kNo,
+                     [=, this](const Principal& who) { return Delete(who, *request, response); });
 }
 
 StatusOr<int64_t> JobServiceImpl::Events(const Principal& who, const v1::ListEventsRequest& request,

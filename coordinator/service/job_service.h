@@ -2,32 +2,13 @@
 // job_streams.h and log_stream.h.
 #pragma once
 
-#include <absl/base/thread_annotations.h>
-#include <absl/synchronization/mutex.h>
-
-#include <deque>
-#include <map>
 #include <string>
 
+#include "coordinator/service/answer_memory.h"
 #include "coordinator/service/runtime.h"
 #include "trainyard/v1/job_service.grpc.pb.h"
 
 namespace trainyard::coordinator {
-
-// The first answers of calls with a request_id, so that a repeat gets the same one. The newest
-// 10,000 are kept; creations are remembered durably by the coordinator, not here. Thread-safe.
-class AnswerMemory {
- public:
-  // False when there is none.
-  bool Find(const std::string& key, v1::Job* answer) const;
-  void Remember(const std::string& key, const v1::Job& answer);
-
- private:
-  static constexpr size_t kMax = 10'000;
-  mutable absl::Mutex mu_;
-  std::map<std::string, std::string> answers_ ABSL_GUARDED_BY(mu_);  // serialized
-  std::deque<std::string> oldest_first_ ABSL_GUARDED_BY(mu_);
-};
 
 class JobServiceImpl final : public v1::JobService::CallbackService {
  public:
@@ -41,6 +22,7 @@ class JobServiceImpl final : public v1::JobService::CallbackService {
                   v1::ListJobsResponse* response) override;
   Unary* CancelJob(Call* call, const v1::CancelJobRequest* request, v1::Job* response) override;
   Unary* RetryJob(Call* call, const v1::RetryJobRequest* request, v1::Job* response) override;
+  Unary* DeleteJob(Call* call, const v1::DeleteJobRequest* request, v1::Job* response) override;
   Unary* ListEvents(Call* call, const v1::ListEventsRequest* request,
                     v1::ListEventsResponse* response) override;
   Unary* ExplainJob(Call* call, const v1::ExplainJobRequest* request,
@@ -60,6 +42,10 @@ class JobServiceImpl final : public v1::JobService::CallbackService {
   StatusOr<int64_t> List(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
   StatusOr<int64_t> Events(const Principal& who, const v1::ListEventsRequest& request,
                            v1::ListEventsResponse* response);
+  StatusOr<int64_t> Retry(const Principal& who, const v1::RetryJobRequest& request,
+                          v1::Job* response);
+  StatusOr<int64_t> Delete(const Principal& who, const v1::DeleteJobRequest& request,
+                           v1::Job* response);
   Status CheckBlobsExist(const JobSpec& spec);
   // The job as answers to Cancel and Retry show it.
   StatusOr<int64_t> Show(const StatusOr<Answer<std::shared_ptr<const Job>>>& answer,

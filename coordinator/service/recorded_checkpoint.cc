@@ -36,10 +36,30 @@ StatusOr<RecordedCheckpoint> FindRecorded(const Coordinator& coordinator, const 
   return RecordedCheckpoint{view.value.job, *found, view.durable_after};
 }
 
+StatusOr<std::vector<std::string>> RemovedByHand(BlobStore& blobs, const Job& job) {
+  std::vector<std::string> removed;
+  if (job.checkpoints.empty()) return removed;
+  ASSIGN_OR_RETURN(const std::vector<std::string> there,
+                   blobs.Folders("checkpoints/" + job.id.value));
+  for (const Checkpoint& checkpoint : job.checkpoints)
+    if (!std::binary_search(there.begin(), there.end(), checkpoint.key))
+      removed.push_back(checkpoint.key);
+  return removed;
+}
+
 StatusOr<CheckpointManifest> ManifestOf(BlobStore& blobs, const Checkpoint& checkpoint) {
   ASSIGN_OR_RETURN(const auto folder, blobs.LocalPath(checkpoint.key));
   if (!folder.has_value())
     return Unimplemented("reading the manifest of a checkpoint in a remote BlobStore");
+  std::error_code ignored;
+  if (!std::filesystem::exists(*folder, ignored))
+    return WithReason(
+        DataLoss("checkpoint {} of {}: its folder was removed by hand ({} is not there); "
+                 "`trainyard checkpoint list {}` shows which are, `trainyard checkpoint delete "
+                 "{}@{}` drops its record",
+                 checkpoint.step, checkpoint.job.value, folder->string(), checkpoint.job.value,
+                 checkpoint.job.value, checkpoint.step),
+        "CHECKPOINT_REMOVED_BY_HAND");
   return ReadManifest(*folder, checkpoint.manifest_digest);
 }
 

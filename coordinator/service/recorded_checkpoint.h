@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/blob_store.h"
 #include "common/checkpoint_manifest.h"
@@ -23,7 +24,12 @@ struct RecordedCheckpoint {
 StatusOr<RecordedCheckpoint> FindRecorded(const Coordinator& coordinator, const std::string& job,
                                           std::string_view item);
 
-// Its manifest, which must be the one that was recorded.
+// Keys of the job's recorded checkpoints whose folders are not there any more: somebody removed
+// them by hand.
+StatusOr<std::vector<std::string>> RemovedByHand(BlobStore& blobs, const Job& job);
+
+// Its manifest, which must be the one that was recorded. DataLoss otherwise; reason
+// CHECKPOINT_REMOVED_BY_HAND when its folder is not there at all.
 StatusOr<CheckpointManifest> ManifestOf(BlobStore& blobs, const Checkpoint& checkpoint);
 
 // SHA-256 of a blob; reads all of it.

@@ -19,6 +19,7 @@
 #include "coordinator/coordinator.h"
 #include "coordinator/history/history.h"
 #include "coordinator/service/auth.h"
+#include "coordinator/service/usage.h"
 #include "coordinator/service/work_pool.h"
 #include "coordinator/store/store.h"
 
@@ -33,6 +34,7 @@ struct ServiceContext {
   TokenTable& tokens;
   MetricsRegistry& metrics;
   const Clock& clock;
+  UsageMeter& usage;
 };
 
 // A stream as others see it: it can be woken and told to end.

@@ -32,8 +32,9 @@ LogKey KeyOf(const Item& item) {
 }  // namespace
 
 bool TelemetryStream::MaySpeakFor(const LogKey& key) {
-  if (known_.contains(key)) return true;
-  const auto view = runtime_.context().coordinator.Get(key.job.value);
+  const Coordinator& coordinator = runtime_.context().coordinator;
+  if (known_.contains(key) && coordinator.Knows(key.job)) return true;
+  const auto view = coordinator.Get(key.job.value);
   bool may = false;
   // Get understands names and prefixes too: the id must be this very one.
   if (view.ok() && view->value.job->id == key.job)
@@ -46,7 +47,7 @@ bool TelemetryStream::MaySpeakFor(const LogKey& key) {
   if (!may) {
     spdlog::warn(
         "telemetry of worker {} about job {:?}, attempt {}, rank {} is dropped: that rank "
-        "was never placed there",
+        "was never placed there, or the job was deleted",
         worker_.value, key.job.value, key.attempt, key.rank);
     return false;
   }

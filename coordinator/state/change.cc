@@ -200,6 +200,16 @@ Change CheckpointDeleted(const Checkpoint& checkpoint, std::string_view reason) 
           std::move(payload)};
 }
 
+Change JobDeleted(const Job& job) {
+  int64_t bytes = 0;
+  for (const Checkpoint& checkpoint : job.checkpoints) bytes += checkpoint.size_bytes;
+  return {"JobDeleted",
+          0,
+          fmt::format("job {} of {} was deleted: it was {}, with {} recorded checkpoints",
+                      job.id.value, job.creator, JobStateName(job.state), job.checkpoints.size()),
+          {{"checkpoints", job.checkpoints.size()}, {"checkpoint_bytes", bytes}}};
+}
+
 Change CheckpointFailed(AttemptNumber attempt, int64_t step, std::string_view why) {
   return {"CheckpointFailed",
           attempt,

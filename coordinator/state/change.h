@@ -45,6 +45,8 @@ Change JobPrepared(AttemptNumber attempt, const std::vector<PreparedFile>& files
                    const std::vector<Choice>& choices);
 Change CheckpointCommitted(const Checkpoint& checkpoint);
 Change CheckpointDeleted(const Checkpoint& checkpoint, std::string_view reason);
+// The job itself: nothing of it is left but this event.
+Change JobDeleted(const Job& job);
 Change CheckpointFailed(AttemptNumber attempt, int64_t step, std::string_view why);
 // Something happened that changes no field of the job: RankExited, RankHung, RankLost,
 // RanksAdopted, CoordinatorRestarted.

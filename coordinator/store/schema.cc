@@ -9,7 +9,8 @@ namespace trainyard::coordinator {
 namespace {
 
 // events: the truth, append-only. The JobCreated event holds a job's spec; its row in jobs holds
-// what changes, so that no byte is stored twice. meta: single values ("attempt_key").
+// what changes, so that no byte is stored twice; both go when it is deleted. meta: single values
+// ("attempt_key", "events_deleted").
 constexpr char kTables[] = R"sql(
 CREATE TABLE events (
   sequence INTEGER PRIMARY KEY,

@@ -23,9 +23,12 @@ constexpr size_t kQueuedMax = 100'000;
 constexpr size_t kBatchMax = 5'000;
 // Jobs read at once at the start: some megabytes of text.
 constexpr size_t kLoadBatch = 512;
+// Newest events among which deleted jobs are sought at a start.
+constexpr int64_t kDeletedSought = 100'000;
 
 struct Statements {
   Statement insert_event, insert_job, update_job;
+  Statement erase_job, erase_events, count_erased;
   Statement events, events_of_job, recent_events;
 };
 
@@ -50,6 +53,7 @@ class SqliteStore final : public Store {
   ~SqliteStore() override { FailWaiters(Unavailable("the store was closed before the commit")); }
 
   StatusOr<std::vector<std::shared_ptr<const Job>>> LoadJobs() override;
+  StatusOr<std::vector<JobId>> DeletedJobs() override;
   StatusOr<std::vector<StoredToken>> LoadTokens() override;
   Status PutToken(const StoredToken& token) override;
   StatusOr<std::string> AttemptKey() override {
@@ -69,6 +73,10 @@ class SqliteStore final : public Store {
   }
   void WhenDurable(int64_t sequence, std::function<void(Status)> done) override;
   bool WaitForWork(absl::Duration timeout) override;
+  StatusOr<int64_t> SizeBytes() override {
+    absl::MutexLock lock(&db_mu_);
+    return db_->QueryInt("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
+  }
 
   StatusOr<std::vector<Event>> Events(const JobId& job, int64_t after_sequence,
                                       int64_t limit) override;
@@ -78,6 +86,7 @@ class SqliteStore final : public Store {
   Status Write(const std::vector<Record>& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(db_mu_);
   Status WriteRecords(const std::vector<Record>& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(db_mu_);
   Status WriteJob(const Record& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(db_mu_);
+  Status EraseJob(const Event& deleted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(db_mu_);
   StatusOr<std::vector<Event>> Select(Statement& statement, int64_t limit)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(db_mu_);
   void Succeeded(int64_t last);
@@ -156,6 +165,21 @@ StatusOr<std::vector<std::shared_ptr<const Job>>> SqliteStore::LoadJobs() {
     rows.clear();
   }
   return jobs;
+}
+
+StatusOr<std::vector<JobId>> SqliteStore::DeletedJobs() {
+  absl::MutexLock lock(&db_mu_);
+  ASSIGN_OR_RETURN(Statement select,
+                   db_->Prepare(fmt::format(
+                       "SELECT job FROM events WHERE type = 'JobDeleted' AND sequence > "
+                       "(SELECT coalesce(max(sequence), 0) FROM events) - {} ORDER BY sequence",
+                       kDeletedSought)));
+  std::vector<JobId> jobs;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, select.Step());
+    if (!row) return jobs;
+    jobs.push_back(JobId{std::string(select.Text(0))});
+  }
 }
 
 StatusOr<std::vector<StoredToken>> SqliteStore::LoadTokens() {
@@ -264,6 +288,7 @@ Status SqliteStore::WriteRecords(const std::vector<Record>& batch) {
                         .Bind(7, event.message)
                         .Bind(8, event.payload_json)
                         .Run());
+    if (event.type == "JobDeleted") RETURN_IF_ERROR(EraseJob(event));
     const bool is_birth = event.type == "JobCreated";
     if (batch[i].job_after == nullptr) continue;
     if (is_birth || last_change.at(batch[i].job_after->id) == i) {
@@ -292,6 +317,14 @@ Status SqliteStore::WriteJob(const Record& record) {
                       .Run());
   REQUIRE(db_->changes() == 1);
   return OkStatus();
+}
+
+Status SqliteStore::EraseJob(const Event& deleted) {
+  RETURN_IF_ERROR(statements_.erase_job.Bind(1, deleted.job.value).Run());
+  RETURN_IF_ERROR(
+      statements_.erase_events.Bind(1, deleted.job.value).Bind(2, deleted.sequence).Run());
+  RETURN_IF_ERROR(statements_.count_erased.Bind(1, db_->changes()).Run());
+  return db_->Execute(fmt::format("PRAGMA user_version = {}", kSchemaVersion));
 }
 
 void SqliteStore::Succeeded(int64_t last) {
@@ -380,6 +413,13 @@ StatusOr<Statements> PrepareStatements(Sqlite& db) {
   ASSIGN_OR_RETURN(all.insert_job, db.Prepare("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?)"));
   ASSIGN_OR_RETURN(all.update_job,
                    db.Prepare("UPDATE jobs SET state = ?, progress = ? WHERE id = ?"));
+  ASSIGN_OR_RETURN(all.erase_job, db.Prepare("DELETE FROM jobs WHERE id = ?"));
+  ASSIGN_OR_RETURN(all.erase_events,
+                   db.Prepare("DELETE FROM events WHERE job = ? AND sequence < ?"));
+  ASSIGN_OR_RETURN(
+      all.count_erased,
+      db.Prepare("INSERT INTO meta VALUES ('events_deleted', CAST(?1 AS TEXT)) ON CONFLICT (name) "
+                 "DO UPDATE SET value = CAST(CAST(value AS INTEGER) + ?1 AS TEXT)"));
   ASSIGN_OR_RETURN(all.events, select("WHERE sequence > ?1 ORDER BY sequence LIMIT ?2"));
   ASSIGN_OR_RETURN(all.events_of_job,
                    select("WHERE sequence > ?1 AND job = ?3 ORDER BY sequence LIMIT ?2"));
@@ -395,8 +435,12 @@ StatusOr<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& path) 
   ASSIGN_OR_RETURN(const int64_t last,
                    db->QueryInt("SELECT coalesce(max(sequence), 0) FROM events"));
   ASSIGN_OR_RETURN(const int64_t n, db->QueryInt("SELECT count(*) FROM events"));
-  if (n != last) {
-    return DataLoss("{}: {} events are there, {} were written", path.string(), n, last);
+  ASSIGN_OR_RETURN(const int64_t deleted,
+                   db->QueryInt("SELECT coalesce(sum(CAST(value AS INTEGER)), 0) FROM meta WHERE "
+                                "name = 'events_deleted'"));
+  if (n + deleted != last) {
+    return DataLoss("{}: {} events are there and {} were deleted with their jobs, {} were written",
+                    path.string(), n, deleted, last);
   }
   return std::make_unique<SqliteStore>(std::move(db), std::move(statements), last);
 }

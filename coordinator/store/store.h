@@ -52,7 +52,9 @@ struct StoredToken {
 
 class Store {
  public:
-  static constexpr int kSchemaVersion = 1;
+  // 2: events of deleted jobs are gone, and counted in meta ("events_deleted"). A database of
+  // version 1 becomes one of version 2 with the first job that is deleted.
+  static constexpr int kSchemaVersion = 2;
   // Opens or creates `path` (":memory:" or a "file:" URI for tests). Runs quick_check: DataLoss
   // naming the file when it is damaged; FailedPrecondition when a newer build wrote it.
   static StatusOr<std::unique_ptr<Store>> Open(const std::filesystem::path& path);
@@ -60,6 +62,8 @@ class Store {
 
   // Everything derived, as of the last commit.
   virtual StatusOr<std::vector<std::shared_ptr<const Job>>> LoadJobs() = 0;
+  // Jobs of which a JobDeleted stands among the newest 100,000 events: their files may be left.
+  virtual StatusOr<std::vector<JobId>> DeletedJobs() = 0;
   virtual StatusOr<std::vector<StoredToken>> LoadTokens() = 0;
   virtual Status PutToken(const StoredToken& token) = 0;  // durable on return
   // 256 random bits in hex, made with the database: attempts' secrets are derived from it.
@@ -67,6 +71,7 @@ class Store {
 
   // Queues records; returns the sequence of the last one. Thread-safe, never blocks on the disk.
   // ResourceExhausted when 100,000 are waiting.
+  // A JobDeleted takes the job's row and its earlier events away as it is committed.
   virtual StatusOr<int64_t> Append(std::vector<Record> records) = 0;
   // Writes what is queued in one transaction; OK when there is nothing. ResourceExhausted: the disk
   // is full, try again; any other error is final.
@@ -78,6 +83,9 @@ class Store {
   virtual void WhenDurable(int64_t sequence, std::function<void(Status)> done) = 0;
   // Blocks the writer thread until there is something to commit or the timeout passes.
   virtual bool WaitForWork(absl::Duration timeout) = 0;
+
+  // Bytes of the database, its journal left out.
+  virtual StatusOr<int64_t> SizeBytes() = 0;
 
   // Committed events, oldest first. `job` empty: all.
   virtual StatusOr<std::vector<Event>> Events(const JobId& job, int64_t after_sequence,

@@ -115,7 +115,7 @@ def test_daemons_link_no_torch_and_the_trainer_no_grpc():
 
 def test_every_command_has_help_and_typos_get_a_suggestion(cluster):
     for command in ("submit", "list", "get", "describe", "events", "watch", "logs", "wait", "cancel", "retry", "explain",
-                    "checkpoint list", "checkpoint describe", "checkpoint verify", "checkpoint export", "generate", "up",
+                    "delete", "du", "checkpoint list", "checkpoint describe", "checkpoint verify", "checkpoint export", "checkpoint delete", "generate", "up",
                     "worker list", "doctor", "completion", "metrics export", "chat", "model import", "model export", "model inspect",
                     "tokenizer train", "tokenizer encode", "tokenizer decode", "data check", "evaluate"):
         text = cluster.run(*command.split(), "--help").stdout

@@ -127,6 +127,54 @@ TEST_F(CheckpointServiceTest, VerifyNamesEveryBadFile) {
   EXPECT_THAT(response.problems(), ElementsAre(HasSubstr("manifest")));
 }
 
+TEST_F(CheckpointServiceTest, OneWhoseFolderWasRemovedByHandIsCalledThat) {
+  const auto list = [&] {
+    const auto context = AsAdmin();
+    v1::ListCheckpointsRequest request;
+    request.set_parent(job_.name());
+    v1::ListCheckpointsResponse response;
+    EXPECT_OK(FromGrpc(checkpoints_->ListCheckpoints(context.get(), request, &response)));
+    return response;
+  };
+  EXPECT_FALSE(list().checkpoints(0).removed_by_hand());
+  ASSERT_OK(blobs_->DeletePrefix(key_));
+  ASSERT_THAT(list().checkpoints(), SizeIs(1));
+  EXPECT_TRUE(list().checkpoints(0).removed_by_hand());
+  const Status get = Get(Name("latest")).status();
+  EXPECT_THAT(get, StatusIs(StatusCode::kDataLoss, HasSubstr("checkpoint 100 of " + job_.job_id() +
+                                                             ": its folder was removed by hand")));
+  EXPECT_EQ(ReasonOf(get), "CHECKPOINT_REMOVED_BY_HAND");
+  const v1::VerifyCheckpointResponse verified = Verify();
+  EXPECT_FALSE(verified.intact());
+  EXPECT_THAT(verified.problems(), ElementsAre(HasSubstr("removed by hand")));
+}
+
+TEST_F(CheckpointServiceTest, DeleteAnswersWithItAndRepeatsThat) {
+  const auto remove = [&](const std::string& step, const std::string& request_id) {
+    const auto context = AsAdmin();
+    v1::DeleteCheckpointRequest request;
+    request.set_name(Name(step));
+    request.set_request_id(request_id);
+    v1::Checkpoint response;
+    const Status status =
+        FromGrpc(checkpoints_->DeleteCheckpoint(context.get(), request, &response));
+    return status.ok() ? StatusOr<v1::Checkpoint>(response) : status;
+  };
+  EXPECT_EQ(ReasonOf(remove("100", "").status()), "CHECKPOINT_NEEDED") << "it trains";
+  v1::RankReport* rank = worker_process_.report.mutable_ranks(0);
+  rank->set_step(200);
+  rank->set_checkpoint_step(200);
+  const std::string second = "checkpoints/" + job_.job_id() + "/" + CheckpointFolderName(200, 1);
+  rank->set_checkpoint_key(second);
+  for (int i = 0; i < 200 && worker_process_.desired.ranks(0).recorded_step() != 200; ++i)
+    ASSERT_TRUE(worker_process_.Report());
+  ASSERT_OK_AND_ASSIGN(const v1::Checkpoint deleted, remove("100", "d-1"));
+  EXPECT_EQ(deleted.key(), key_);
+  EXPECT_EQ(remove("100", "d-1")->key(), key_);
+  EXPECT_EQ(ReasonOf(remove("100", "").status()), "CHECKPOINT_NOT_FOUND");
+  EXPECT_EQ(ReasonOf(Get(Name("100")).status()), "CHECKPOINT_NOT_FOUND");
+}
+
 // ------------------------------------------------------------- jobs that go on from a checkpoint
 
 class ModelFromTest : public CheckpointServiceTest {
@@ -189,6 +237,10 @@ TEST_F(ModelFromTest, RefusesWhatIsNotThereOrDamaged) {
   EXPECT_THAT(Refusal(From("job:shakespeare@latest")),
               StatusIs(StatusCode::kDataLoss, HasSubstr("model.safetensors: its bytes are not")));
   EXPECT_FALSE(*blobs_->Exists("datasets/" + Sha256("weights")));
+  ASSERT_OK(blobs_->DeletePrefix(key_));
+  const Status removed = Refusal(From("job:shakespeare@latest"));
+  EXPECT_THAT(removed, StatusIs(StatusCode::kDataLoss, HasSubstr("removed by hand")));
+  EXPECT_EQ(FieldOf(removed), "model.from");
 }
 
 TEST_F(ModelFromTest, AFolderOfTheClientMustHaveBeenUploaded) {

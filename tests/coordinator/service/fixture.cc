@@ -35,9 +35,10 @@ void ServiceTest::Start() {
   ASSERT_OK(coordinator);
   coordinator_ = *std::move(coordinator);
   metrics_ = std::make_unique<MetricsRegistry>();
-  auto server =
-      GrpcServer::Start({.address = "127.0.0.1:0"},
-                        {*coordinator_, *store_, *history_, *blobs_, *tokens_, *metrics_, clock_});
+  usage_ = std::make_unique<UsageMeter>(*blobs_, *history_, *store_, clock_);
+  auto server = GrpcServer::Start(
+      {.address = "127.0.0.1:0"},
+      {*coordinator_, *store_, *history_, *blobs_, *tokens_, *metrics_, clock_, *usage_});
   ASSERT_OK(server);
   server_ = *std::move(server);
   ticker_ = Thread("test-ticker", [this] {
@@ -57,6 +58,7 @@ void ServiceTest::Stop() {
   coordinator_.reset();
   writer_.reset();
   tokens_.reset();
+  usage_.reset();
   history_.reset();
   store_.reset();
   // A StopSignal stays fired.

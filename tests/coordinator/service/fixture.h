@@ -19,6 +19,7 @@
 #include "coordinator/history/history.h"
 #include "coordinator/service/auth.h"
 #include "coordinator/service/server.h"
+#include "coordinator/service/usage.h"
 #include "coordinator/store/store.h"
 #include "coordinator/store/writer.h"
 #include "tests/support/status_matchers.h"
@@ -65,6 +66,7 @@ class ServiceTest : public testing::Test {
   std::unique_ptr<TokenTable> tokens_;
   std::unique_ptr<Coordinator> coordinator_;
   std::unique_ptr<MetricsRegistry> metrics_;
+  std::unique_ptr<UsageMeter> usage_;
   std::unique_ptr<GrpcServer> server_;
   StopSignal stop_ticking_;
   Thread ticker_;

@@ -17,12 +17,12 @@ using testing::HasSubstr;
 class ServerTest : public ServiceTest {
  protected:
   ServiceContext Context() {
-    return {*coordinator_, *store_, *history_, *blobs_, *tokens_, *metrics_, clock_};
+    return {*coordinator_, *store_, *history_, *blobs_, *tokens_, *metrics_, clock_, *usage_};
   }
   std::unique_ptr<GrpcServer> StartWithTls(const TlsFiles& tls) {
     auto server = GrpcServer::Start(
         {.address = "127.0.0.1:0", .tls = tls},
-        {*coordinator_, *store_, *history_, *blobs_, *tokens_, tls_metrics_, clock_});
+        {*coordinator_, *store_, *history_, *blobs_, *tokens_, tls_metrics_, clock_, *usage_});
     EXPECT_OK(server);
     return *std::move(server);
   }

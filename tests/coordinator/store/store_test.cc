@@ -284,6 +284,49 @@ TEST_F(StoreTest, AMissingEventIsNoticed) {
   EXPECT_THAT(Store::Open(path_), StatusIs(StatusCode::kDataLoss, HasSubstr("3 events")));
 }
 
+Record Deleted(const std::string& id) {
+  Record record = RecordOf(NewJob(id), JobDeleted(NewJob(id)));
+  record.job_after = nullptr;
+  return record;
+}
+
+TEST_F(StoreTest, ADeletedJobLeavesNothingButThatEvent) {
+  Open();
+  Sql("PRAGMA user_version = 1");  // as an older one made it
+  {
+    auto store = Open();
+    Add(*store, "a-1");
+    Add(*store, "b-1");
+    ASSERT_OK(store->Commit());
+    // In one batch with what came just before.
+    ASSERT_OK(store->Append({Created("c-1"), Deleted("c-1"), Deleted("a-1")}));
+    ASSERT_OK(store->Commit());
+  }
+  auto store = Open();
+  ASSERT_OK_AND_ASSIGN(const auto jobs, store->LoadJobs());
+  ASSERT_THAT(jobs, SizeIs(1));
+  EXPECT_EQ(jobs[0]->id.value, "b-1");
+  ASSERT_OK_AND_ASSIGN(const auto events, store->Events(JobId{"a-1"}, 0, 10));
+  ASSERT_THAT(events, SizeIs(1));
+  EXPECT_EQ(events[0].type, "JobDeleted");
+  EXPECT_EQ(events[0].sequence, 7);
+  EXPECT_THAT(*store->DeletedJobs(), ElementsAre(JobId{"c-1"}, JobId{"a-1"}));
+  EXPECT_EQ(Add(*store, "a-1"), 9);
+  EXPECT_GT(*store->SizeBytes(), 0);
+}
+
+TEST_F(StoreTest, AMissingEventIsNoticedAmongDeletedOnes) {
+  {
+    auto store = Open();
+    Add(*store, "a-1");
+    Add(*store, "b-1");
+    ASSERT_OK(store->Append({Deleted("a-1")}));
+    ASSERT_OK(store->Commit());
+  }
+  Sql("DELETE FROM events WHERE sequence = 4");
+  EXPECT_THAT(Store::Open(path_), StatusIs(StatusCode::kDataLoss, HasSubstr("2 were deleted")));
+}
+
 TEST_F(StoreTest, AFullDiskRefusesNewEventsAndHealsWhenThereIsRoom) {
   FaultyDisk disk;
   auto store = Open();
