@@ -7,6 +7,13 @@ import subprocess
 from cluster import Cluster, listening_ports, wait_for
 
 
+def end(cluster, job_id):
+    """A worker that is told to stop before the coordinator knows of a rank's end keeps its files for the next start."""
+    cluster.run("cancel", job_id, "--now")
+    cluster.wait_for_state(job_id, "CANCELLED")
+    wait_for("nothing of the job is left", lambda: not cluster.trainers() and not cluster.temporary_files(), 20)
+
+
 def test_a_list_shows_step_and_loss_also_after_the_coordinator_started_again(cluster):
     job_id = cluster.submit(cluster.write_job(steps=100_000, save_steps=0))
     cluster.wait_for_step(job_id, 5)
@@ -20,7 +27,7 @@ def test_a_list_shows_step_and_loss_also_after_the_coordinator_started_again(clu
     assert answers
     after = listed()  # the very first answer knows it
     assert int(after["step"]) >= int(before["step"]) and after["latest_metrics"]["loss"] > 0, (before, after)
-    cluster.run("cancel", job_id, "--now")
+    end(cluster, job_id)
 
 
 def test_workers_keep_their_http_ports_over_a_restart(cluster):
@@ -57,4 +64,4 @@ def test_ctrl_c_in_submit_detaches_with_a_word(cluster):
     assert submit.returncode == 130, words
     assert f"the job goes on. Come back with: trainyard watch {job_id}" in words, words
     assert cluster.job(job_id)["state"] == "RUNNING"
-    cluster.run("cancel", job_id, "--now")
+    end(cluster, job_id)
