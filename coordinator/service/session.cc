@@ -51,6 +51,9 @@ void Session::SendWhenDurable(const Answer<DesiredState>& answer) {
           ++self->settled_;
           if (number > self->ready_number_) {
             self->ready_number_ = number;
+            // What replaces an answer that was not sent yet answers the report in its place.
+            if (self->ready_.has_value() && message.report_number() < self->ready_->report_number())
+              message.set_report_number(self->ready_->report_number());
             self->ready_ = std::move(message);
           }
         }

@@ -86,7 +86,8 @@ class FakeWorker {
              const std::string& id);
   ~FakeWorker();
 
-  // Sends a report with what it has and takes what it should have. False when the stream has ended.
+  // Sends a report with what it has and takes what it should have once the coordinator has read
+  // that. False when the stream has ended.
   bool Report();
   bool Receive();
   // Reports until it is told to have `n` ranks.
