@@ -43,11 +43,8 @@ endfunction()
 function(trainyard_test name)
   add_executable(${name})
   _trainyard_apply(${name} ${ARGN})
-  target_link_libraries(${name} PRIVATE GTest::gmock_main)
+  target_link_libraries(${name} PRIVATE GTest::gmock_main trainyard_test_places)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-  # TRAINYARD_BIN: the programs under test. TRAINYARD_DATA: real data, absent outside CI.
-  target_compile_definitions(${name} PRIVATE
-    TRAINYARD_SOURCE_DIR="${CMAKE_SOURCE_DIR}" TRAINYARD_BIN_DIR="${CMAKE_BINARY_DIR}/bin")
   add_test(NAME ${name} COMMAND ${name} --gtest_output=xml:${CMAKE_BINARY_DIR}/results/${name}.xml)
   set_tests_properties(${name} PROPERTIES TIMEOUT 600)
 endfunction()

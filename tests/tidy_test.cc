@@ -11,13 +11,14 @@
 #include <vector>
 
 #include "common/files.h"
+#include "tests/support/places.h"
 
 namespace trainyard {
 namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kRoot = TRAINYARD_SOURCE_DIR;
+const fs::path kRoot = SourceFolder();
 constexpr int64_t kLinesMax = 500;  // aim for 400; past 500 a file has two ideas
 
 struct SourceFile {

@@ -12,6 +12,7 @@
 
 #include "common/files.h"
 #include "google/rpc/error_details.pb.h"
+#include "tests/support/places.h"
 #include "trainyard/v1/blob_service.pb.h"
 #include "trainyard/v1/checkpoint_service.pb.h"
 #include "trainyard/v1/job.pb.h"
@@ -99,7 +100,7 @@ Lines Without(const Lines& from, const Lines& taken) {
 }
 
 TEST(ProtoCompatibility, NothingIsTakenAwayOrChanged) {
-  const std::string path = TRAINYARD_SOURCE_DIR "/tests/proto/baseline.txt";
+  const std::string path = SourceFolder() / "tests/proto/baseline.txt";
   const Lines now = Listing();
   ASSERT_GT(now.size(), 100u);
   const auto recorded = ReadFile(path);

@@ -3,6 +3,7 @@
 #include "common/files.h"
 #include "common/job_spec/fields.h"
 #include "tests/common/job_spec/example.h"
+#include "tests/support/places.h"
 
 namespace trainyard {
 namespace {
@@ -41,7 +42,7 @@ TEST(FieldTableMarkdown, NamesEveryField) {
 
 // To write the page anew: TRAINYARD_WRITE_DOCS=1 build/tests/job_spec_test
 TEST(FieldTableMarkdown, IsDocsJobFile) {
-  const std::string path = std::string(TRAINYARD_SOURCE_DIR) + "/docs/job-file.md";
+  const std::string path = SourceFolder() / "docs/job-file.md";
   if (std::getenv("TRAINYARD_WRITE_DOCS") != nullptr) {
     ASSERT_OK(WriteFileAtomically(path, FieldTableMarkdown()));
   }

@@ -5,6 +5,7 @@
 #include "common/job_spec/json.h"
 #include "common/job_spec/resolve.h"
 #include "tests/common/job_spec/example.h"
+#include "tests/support/places.h"
 
 namespace trainyard {
 namespace {
@@ -58,7 +59,7 @@ TEST(ParseJobYaml, ReadsFlags) {
 }
 
 TEST(ParseJobYaml, ReadsTheQuickstartJobAndItResolves) {
-  const auto path = std::string(TRAINYARD_SOURCE_DIR) + "/examples/jobs/shakespeare.yaml";
+  const std::string path = SourceFolder() / "examples/jobs/shakespeare.yaml";
   ASSERT_OK_AND_ASSIGN(const std::string text, ReadFile(path));
   ASSERT_OK_AND_ASSIGN(const ParsedJob job, ParseJobYaml(text, path));
   EXPECT_THAT(job.notes, IsEmpty());

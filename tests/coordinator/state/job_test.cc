@@ -8,6 +8,7 @@
 #include "common/files.h"
 #include "coordinator/state/reasons.h"
 #include "coordinator/state/state_drawing.h"
+#include "tests/support/places.h"
 #include "tests/support/status_matchers.h"
 
 namespace trainyard::coordinator {
@@ -83,7 +84,7 @@ TEST(Reasons, WhatTheUserMustMendIsNotTriedAgain) {
 }
 
 TEST(DrawStates, IsWhatTheDocsShow) {
-  const auto docs = std::filesystem::path(TRAINYARD_SOURCE_DIR) / "docs";
+  const auto docs = SourceFolder() / "docs";
   std::string page;
   for (const char* name : {"states.md", "architecture.md"}) {
     const auto text = ReadFile(docs / name);

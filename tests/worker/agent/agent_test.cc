@@ -11,6 +11,7 @@
 
 #include "common/job_spec/json.h"
 #include "common/wire/channel.h"
+#include "tests/support/places.h"
 #include "tests/support/status_matchers.h"
 #include "tests/worker/agent/fake_coordinator.h"
 
@@ -41,7 +42,7 @@ class AgentTest : public testing::Test {
     AgentOptions options;
     options.worker_id = "worker-0";
     options.ranks.home = home();
-    options.ranks.trainer = fs::path(TRAINYARD_BIN_DIR) / ".." / "tests" / "fake_trainer";
+    options.ranks.trainer = TestProgramFolder() / "fake_trainer";
     options.ranks.blob_root = folder_ / "blobs";
     options.ranks.bind_address = "127.0.0.1";
     options.ranks.slots = MakeSlots(4, "A CPU", {});

@@ -9,6 +9,7 @@
 
 #include "common/blob_store.h"
 #include "common/job_spec/json.h"
+#include "tests/support/places.h"
 #include "tests/support/status_matchers.h"
 #include "tests/worker/agent/fake_coordinator.h"
 #include "worker/agent/journal.h"
@@ -61,7 +62,7 @@ class MainTest : public testing::Test {
 
   Daemon& Start(std::vector<std::string> more, bool with_defaults = true) {
     SpawnRequest request;
-    request.command = {std::string(TRAINYARD_BIN_DIR) + "/trainyard-worker"};
+    request.command = {(ProgramFolder() / "trainyard-worker").string()};
     if (with_defaults)
       for (const std::string& word :
            {std::string("--id"), std::string("worker-0"), std::string("--coordinator"),
@@ -69,7 +70,7 @@ class MainTest : public testing::Test {
             std::string("--scraper-token-file"), (folder_ / "scraper").string(),
             std::string("--home"), (folder_ / "home").string(), std::string("--blobs"),
             (folder_ / "blobs").string(), std::string("--http"), std::string("127.0.0.1:0"),
-            std::string("--trainer"), std::string(TRAINYARD_BIN_DIR) + "/../tests/fake_trainer"})
+            std::string("--trainer"), (TestProgramFolder() / "fake_trainer").string()})
         request.command.push_back(word);
     request.command.insert(request.command.end(), more.begin(), more.end());
     request.environment = TrainerEnvironment(1, "");

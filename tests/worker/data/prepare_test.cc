@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/support/places.h"
 #include "tests/support/status_matchers.h"
 #include "tests/worker/data/shards.h"
 #include "worker/data/evaluation_rows.h"
@@ -14,7 +15,7 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-const std::filesystem::path kData = TRAINYARD_SOURCE_DIR "/../shared/data";
+const std::filesystem::path kData = SourceFolder() / "../shared/data";
 
 TextFile FileAt(const std::filesystem::path& path) { return {path, path.filename().string()}; }
 

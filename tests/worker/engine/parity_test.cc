@@ -11,6 +11,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "tests/support/places.h"
 #include "tests/support/status_matchers.h"
 #include "tests/worker/support/autograd.h"
 #include "tests/worker/support/batches.h"
@@ -38,8 +39,7 @@ Tensor Decode(const json& base64) {
 std::vector<std::filesystem::path> Recordings() {
   const char* asked = std::getenv("TRAINYARD_GOLDEN_DIR");
   const std::filesystem::path folder =
-      asked != nullptr ? std::filesystem::path(asked)
-                       : std::filesystem::path(TRAINYARD_SOURCE_DIR) / "tests/golden/parity";
+      asked != nullptr ? std::filesystem::path(asked) : SourceFolder() / "tests/golden/parity";
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     if (entry.path().extension() == ".json") files.push_back(entry.path());

@@ -8,6 +8,7 @@
 
 #include "common/files.h"
 #include "common/rng.h"
+#include "tests/support/places.h"
 #include "tests/support/status_matchers.h"
 #include "tests/worker/loop/tiny_job.h"
 #include "worker/data/prepare.h"
@@ -129,7 +130,7 @@ TEST(ByHand, LearnsMoreThanHowOftenEachTokenOccurs) {
 }
 
 TEST(ByHand, LearnsTinyShakespeare) {
-  const fs::path text = fs::path(TRAINYARD_SOURCE_DIR) / "../shared/data/text/tinyshakespeare.txt";
+  const fs::path text = SourceFolder() / "../shared/data/text/tinyshakespeare.txt";
   if (!fs::exists(text)) GTEST_SKIP() << "no " << text;
   const TinyJob job;
   ASSERT_OK_AND_ASSIGN(const std::string all, ReadFile(text));

@@ -6,6 +6,7 @@
 #include "common/files.h"
 #include "common/require.h"
 #include "common/rng.h"
+#include "tests/support/places.h"
 
 namespace trainyard::worker {
 namespace {
@@ -61,7 +62,7 @@ std::string GrammarText(size_t bytes, uint64_t seed) {
   return text;
 }
 
-fs::path TrainerProgram() { return fs::path(TRAINYARD_BIN_DIR) / "trainyard-trainer"; }
+fs::path TrainerProgram() { return ProgramFolder() / "trainyard-trainer"; }
 
 TinyJob::TinyJob() : file_(folder_.path() / "job.yaml") {
   Write(file_, JobText(folder_.path()));

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/files.h"
+#include "tests/support/places.h"
 #include "tests/support/status_matchers.h"
 #include "worker/text/tokenizer.h"
 
@@ -18,7 +19,7 @@ class Golden : public testing::Test {
   void SetUp() override {
     const char* folder_name = std::getenv("TRAINYARD_GOLDEN_DIR");
     const std::filesystem::path folder =
-        folder_name != nullptr ? folder_name : TRAINYARD_SOURCE_DIR "/tests/golden/tokenizer";
+        folder_name != nullptr ? folder_name : SourceFolder() / "tests/golden/tokenizer";
     ASSERT_OK_AND_ASSIGN(const std::string text, ReadFile(folder / "text.txt"));
     ASSERT_OK_AND_ASSIGN(const std::string json, ReadFile(folder / "golden.json"));
     golden_ = nlohmann::json::parse(json);
