@@ -1,8 +1,9 @@
 #include "worker/text/gguf_vocabulary.h"
 
+#include <absl/container/flat_hash_map.h>
+
 #include <algorithm>
 #include <cmath>
-#include <unordered_map>
 
 #include "common/files.h"
 #include "worker/text/sentencepiece_tokenizer.h"
@@ -13,7 +14,7 @@ namespace {
 
 constexpr std::string_view kSpace = "\xE2\x96\x81";  // "▁", SentencePiece's space
 
-using Ids = std::unordered_map<std::string_view, int32_t>;
+using Ids = absl::flat_hash_map<std::string_view, int32_t>;
 
 GgufTokenType TypeOf(const GgufVocabulary& vocabulary, size_t id) {
   return vocabulary.token_types.empty() ? GgufTokenType::kNormal

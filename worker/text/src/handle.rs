@@ -1,14 +1,15 @@
 //! A loaded tokenizer as the ABI holds it.
 
 use crate::abi::{internal, invalid, Outcome};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokenizers::{DecoderWrapper, ModelWrapper, Tokenizer};
 
 /// Two tokenizers of one file, because whether special tokens are recognised in text is a setting of
-/// the tokenizer and not of a call.
+/// the tokenizer and not of a call. The second is made when it is asked for: a copy of the vocabulary
+/// takes as long as a fifth of reading it.
 pub struct Handle {
     pub parsing: Arc<Tokenizer>,
-    plain: Tokenizer,
+    plain: OnceLock<Tokenizer>,
 }
 
 impl Handle {
@@ -17,20 +18,27 @@ impl Handle {
         tokenizer.with_truncation(None).map_err(internal)?;
         tokenizer.with_padding(None);
         tokenizer.set_encode_special_tokens(false);
-        let mut plain = tokenizer.clone();
-        plain.set_encode_special_tokens(true);
-        Ok(Box::new(Handle { parsing: Arc::new(tokenizer), plain }))
+        Ok(Box::new(Handle { parsing: Arc::new(tokenizer), plain: OnceLock::new() }))
     }
 
     pub fn encoder(&self, parse_special: bool) -> &Tokenizer {
         if parse_special {
-            &self.parsing
-        } else {
-            &self.plain
+            return &self.parsing;
         }
+        self.plain.get_or_init(|| {
+            let mut plain = Tokenizer::clone(&self.parsing);
+            plain.set_encode_special_tokens(true);
+            plain
+        })
     }
 
+    /// The largest id and one. Where the ids below the number of tokens all have one, no token is
+    /// left for a larger id; only a vocabulary with holes has to be copied to be looked through.
     pub fn vocab_size(&self) -> usize {
+        let tokens = self.parsing.get_vocab_size(true);
+        if (0..tokens as u32).all(|id| self.parsing.id_to_token(id).is_some()) {
+            return tokens;
+        }
         self.parsing.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1)
     }
 
