@@ -73,7 +73,7 @@ std::string Description(const v1::Job& job) {
       for (const v1::Rank& rank : attempt.ranks())
         table.Add({std::to_string(attempt.number()), std::to_string(rank.rank()), rank.role(),
                    rank.worker(), std::to_string(rank.slot()), fmt::format("{:g}", rank.share()),
-                   rank.phase().empty() ? "-" : rank.phase(), std::to_string(rank.step()),
+                   PhaseOf(rank), std::to_string(rank.step()),
                    attempt.end_reason().empty()
                        ? "-"
                        : fmt::format("{}: {}", attempt.end_reason(), attempt.end_message())});

@@ -143,6 +143,11 @@ std::string ColourState(const std::string& state) {
   return Styled("33", state);
 }
 
+std::string PhaseOf(const v1::Rank& rank) {
+  if (rank.phase().empty()) return "-";
+  return rank.doing().empty() ? rank.phase() : rank.phase() + ": " + rank.doing();
+}
+
 std::string FormatSeconds(double seconds) {
   if (seconds < 0 || !std::isfinite(seconds)) return "-";
   const auto s = static_cast<int64_t>(seconds);

@@ -51,6 +51,8 @@ std::string Dim(const std::string& text);
 // Green for success, red for failure, yellow for what is on its way.
 std::string ColourState(const std::string& state);
 
+// "loading: reading weights, 120 of 538 MB"; "-" for a rank that has not said anything.
+std::string PhaseOf(const v1::Rank& rank);
 // "3m 12s", "2h 05m", "now"; "-" for negative.
 std::string FormatSeconds(double seconds);
 // "1.2 GB"

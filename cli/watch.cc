@@ -195,8 +195,7 @@ std::vector<std::string> Screen(const Model::Snapshot& now) {
   if (job.attempts_size() > 0)
     for (const v1::Rank& rank : job.attempts(job.attempts_size() - 1).ranks())
       lines.push_back(fmt::format("  rank {}  {:<10} slot {}  {:<10} step {}", rank.rank(),
-                                  rank.worker(), rank.slot(),
-                                  rank.phase().empty() ? "-" : rank.phase(), rank.step()));
+                                  rank.worker(), rank.slot(), PhaseOf(rank), rank.step()));
   return lines;
 }
 
@@ -217,7 +216,8 @@ class LiveTable {
   size_t drawn_ = 0;
 };
 
-// A line when the state, attempt or message changed, and one a second while the step moves.
+// A line when the state, attempt or message changed, and one every two seconds at most while the
+// step moves or a rank says how far its loading is.
 class ChangeLog {
  public:
   void Draw(const Model::Snapshot& now) {
@@ -227,6 +227,12 @@ class ChangeLog {
     if (state != state_) {
       std::fprintf(stderr, "%s  %s\n", job.job_id().c_str(), state.c_str());
       state_ = state;
+    }
+    if (const std::string doing = Doing(job);
+        !doing.empty() && doing != doing_ && NowSeconds() - last_doing_ >= 2) {
+      std::fprintf(stderr, "%s  %s\n", job.job_id().c_str(), doing.c_str());
+      doing_ = doing;
+      last_doing_ = NowSeconds();
     }
     if (job.step() != step_ && (NowSeconds() - last_step_line_ >= 2 || Ended(job))) {
       std::fprintf(stderr, "%s  step %ld/%ld  loss %s  tokens/s %s  ETA %s\n", job.job_id().c_str(),
@@ -240,7 +246,16 @@ class ChangeLog {
   }
 
  private:
-  std::string state_;
+  // "rank 0 loading: reading weights, 120 of 538 MB", of the first rank that says how far it is.
+  static std::string Doing(const v1::Job& job) {
+    if (Ended(job) || job.attempts_size() == 0) return "";
+    for (const v1::Rank& rank : job.attempts(job.attempts_size() - 1).ranks())
+      if (!rank.doing().empty()) return fmt::format("rank {} {}", rank.rank(), PhaseOf(rank));
+    return "";
+  }
+
+  std::string state_, doing_;
+  double last_doing_ = 0;
   int64_t step_ = -1;
   double last_step_line_ = 0;
 };

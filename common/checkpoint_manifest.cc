@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "common/blob_store.h"
+#include "common/file_pieces.h"
 #include "common/files.h"
 
 namespace trainyard {
@@ -68,7 +69,9 @@ StatusOr<CheckpointManifest> ParseManifest(const std::string& text) {
   return manifest;
 }
 
-Status VerifyFile(const std::filesystem::path& folder, const ManifestFile& file) {
+// `piece` is told the size of each piece read.
+Status VerifyFile(const std::filesystem::path& folder, const ManifestFile& file,
+                  const std::function<Status(size_t bytes)>& piece) {
   const std::filesystem::path path = folder / file.path;
   std::error_code error;
   if (std::filesystem::symlink_status(path, error).type() != std::filesystem::file_type::regular)
@@ -77,7 +80,12 @@ Status VerifyFile(const std::filesystem::path& folder, const ManifestFile& file)
   if (error || size != file.size)
     return DataLoss("checkpoint {}: {} has {} bytes, its manifest says {}", folder.string(),
                     file.path, size, file.size);
-  ASSIGN_OR_RETURN(const std::string sha256, Sha256OfFile(path));
+  Sha256Stream stream;
+  RETURN_IF_ERROR(ForEachPiece(path, [&](std::string_view bytes) {
+    stream.Add(bytes);
+    return piece(bytes.size());
+  }));
+  const std::string sha256 = stream.Finish();
   if (sha256 != file.sha256)
     return DataLoss("checkpoint {}: {} was changed: its SHA-256 is {}, its manifest says {}",
                     folder.string(), file.path, sha256, file.sha256);
@@ -146,9 +154,16 @@ StatusOr<CheckpointManifest> ReadManifest(const std::filesystem::path& folder,
 }
 
 StatusOr<CheckpointManifest> VerifyCheckpoint(const std::filesystem::path& folder,
-                                              std::string_view expected_digest) {
+                                              std::string_view expected_digest,
+                                              const ReadProgress& progress) {
   ASSIGN_OR_RETURN(CheckpointManifest manifest, ReadManifest(folder, expected_digest));
-  for (const ManifestFile& file : manifest.files) RETURN_IF_ERROR(VerifyFile(folder, file));
+  int64_t done = 0;
+  const auto piece = [&](size_t bytes) -> Status {
+    done += static_cast<int64_t>(bytes);
+    return progress ? progress("checking the checkpoint", done, manifest.total_bytes())
+                    : OkStatus();
+  };
+  for (const ManifestFile& file : manifest.files) RETURN_IF_ERROR(VerifyFile(folder, file, piece));
   RETURN_IF_ERROR(RefuseStrangers(folder, manifest));
   return manifest;
 }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,9 +43,15 @@ StatusOr<std::string> WriteManifest(const std::filesystem::path& folder,
 StatusOr<CheckpointManifest> ReadManifest(const std::filesystem::path& folder,
                                           std::string_view expected_digest);
 
+// Told how far a long reading is, every few MiB: "checking the checkpoint", 120'000'000 of
+// 538'000'000 bytes. Called in the thread that reads; an error stops the reading and is returned.
+using ReadProgress =
+    std::function<Status(std::string_view what, int64_t done_bytes, int64_t total_bytes)>;
+
 // Reads every byte. DataLoss naming the file that is missing, has another size or hash, is not a
 // plain file, or is not in the manifest at all.
 StatusOr<CheckpointManifest> VerifyCheckpoint(const std::filesystem::path& folder,
-                                              std::string_view expected_digest);
+                                              std::string_view expected_digest,
+                                              const ReadProgress& progress = {});
 
 }  // namespace trainyard

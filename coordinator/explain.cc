@@ -32,6 +32,11 @@ std::string SlowRank(const Ledger& ledger, const JobEntry& entry, const Attempt&
                      behind->live.step, behind->live.phase);
 }
 
+// "loading: reading weights, 120 of 538 MB".
+std::string PhaseOf(const RankLive& live) {
+  return live.doing.empty() ? live.phase : live.phase + ": " + live.doing;
+}
+
 // "rank 1 on worker-1 has not reported yet", for the first rank that does not work.
 std::string Laggard(const JobEntry& entry, const Attempt& attempt) {
   for (size_t i = 0; i < entry.ranks.size(); ++i) {
@@ -39,9 +44,9 @@ std::string Laggard(const JobEntry& entry, const Attempt& attempt) {
     const std::string name = RankName(attempt, static_cast<int32_t>(i));
     if (!rank.seen) return name + " has not reported yet";
     if (!entry.job->prepare_done && i == 0) {
-      return fmt::format("{} prepares the data ({})", name, rank.live.phase);
+      return fmt::format("{} prepares the data ({})", name, PhaseOf(rank.live));
     }
-    if (!IsWorkingPhase(rank.live.phase)) return fmt::format("{} is {}", name, rank.live.phase);
+    if (!IsWorkingPhase(rank.live.phase)) return fmt::format("{} is {}", name, PhaseOf(rank.live));
   }
   return "";
 }
@@ -128,7 +133,7 @@ std::string RankLine(const Ledger& ledger, const Attempt& attempt, const RankSta
   }
   if (!rank.seen) return line + "not reported yet";
   return line + fmt::format("{} {}, step {}, beat {} {:.0f} s ago, {} collectives{}",
-                            rank.live.process, rank.live.phase, rank.live.step, rank.live.beat,
+                            rank.live.process, PhaseOf(rank.live), rank.live.step, rank.live.beat,
                             Seconds(BeatAge(ledger, rank)), rank.live.collective_sequence,
                             rank.live.waiting_for_coordinator ? ", waits for the coordinator" : "");
 }

@@ -93,6 +93,7 @@ void Fields(A& a, RankStatus& m) {
   a("attempt", m.attempt);
   a("rank", m.rank);
   a("phase", m.phase);
+  a("doing", m.doing);
   a("step", m.step);
   a("beat", m.beat);
   a("waiting_for_coordinator", m.waiting_for_coordinator);

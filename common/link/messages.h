@@ -155,9 +155,13 @@ struct RankStatus {
   AttemptNumber attempt = 0;
   int32_t rank = 0;
   Phase phase = Phase::kStarting;
+  // How far a long piece of work inside the phase is: "reading weights, 120 of 538 MB". Empty where
+  // phase and step say all.
+  std::string doing = {};
   int64_t step = 0;  // optimiser updates done
-  // Grows with every micro-batch, evaluation and preparing included. The agent measures how long
-  // ago it last grew; a rank that does not wait for the coordinator and does not grow is hung.
+  // Grows with every micro-batch, evaluation, preparing and loading included. The agent measures
+  // how long ago it last grew; a rank that does not wait for the coordinator and does not grow is
+  // hung.
   int64_t beat = 0;
   bool waiting_for_coordinator = false;  // no hang deadline applies
   int64_t collective_sequence = 0;  // calls begun; the rank with fewer is the one that is behind

@@ -122,7 +122,8 @@ Status CheckRank(const v1::RankReport& rank) {
       !std::isfinite(rank.step_seconds_p99()))
     return WithField(InvalidArgument("times must be finite and not negative"), "ranks.beat_age");
   for (const auto& [text, field] :
-       {std::pair(&rank.phase(), "ranks.phase"), std::pair(&rank.process(), "ranks.process"),
+       {std::pair(&rank.phase(), "ranks.phase"), std::pair(&rank.doing(), "ranks.doing"),
+        std::pair(&rank.process(), "ranks.process"),
         std::pair(&rank.listen_address(), "ranks.listen_address"),
         std::pair(&rank.checkpoint_key(), "ranks.checkpoint_key"),
         std::pair(&rank.checkpoint_failure(), "ranks.checkpoint_failure"),
@@ -139,6 +140,7 @@ StatusOr<RankReport> RankFromProto(const v1::RankReport& proto) {
   rank.rank = proto.rank();
   rank.live.process = proto.process();
   rank.live.phase = proto.phase();
+  rank.live.doing = proto.doing();
   rank.live.step = proto.step();
   rank.live.beat = proto.beat();
   rank.live.beat_age = absl::Seconds(proto.beat_age_seconds());
@@ -235,6 +237,7 @@ StatusOr<v1::Job> JobToProto(const JobView& view,
   v1::Attempt* live = proto.mutable_attempts(proto.attempts_size() - 1);
   for (int i = 0; i < live->ranks_size() && i < static_cast<int>(view.ranks.size()); ++i) {
     live->mutable_ranks(i)->set_phase(view.ranks[static_cast<size_t>(i)].phase);
+    live->mutable_ranks(i)->set_doing(view.ranks[static_cast<size_t>(i)].doing);
     live->mutable_ranks(i)->set_step(view.ranks[static_cast<size_t>(i)].step);
   }
   return proto;

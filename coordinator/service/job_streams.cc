@@ -1,7 +1,10 @@
 // JobService's streams: snapshots of a job, its metric points.
 #include <algorithm>
+#include <optional>
 #include <set>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "common/wire/values.h"
 #include "coordinator/service/convert.h"
@@ -18,6 +21,19 @@ constexpr size_t kMaxPointsPerMessage = 2'000;
 // A job's last points may still be on their way from a worker when the job ends: a stream that
 // follows ends after this long without a new one.
 constexpr absl::Duration kQuietAfterEnd = absl::Seconds(1);
+
+// What of a job moves between two of its revisions.
+struct Moving {
+  int64_t step = 0;
+  std::vector<std::pair<std::string, std::string>> ranks = {};  // phase and how far in it
+  bool operator==(const Moving&) const = default;
+};
+
+Moving MovingOf(const JobView& view) {
+  Moving moving{.step = view.step};
+  for (const RankLive& rank : view.ranks) moving.ranks.emplace_back(rank.phase, rank.doing);
+  return moving;
+}
 
 // Snapshots, conflated: a slow client gets the newest, not each.
 class WatchStream final : public OutStream<v1::WatchJobResponse> {
@@ -46,7 +62,7 @@ class WatchStream final : public OutStream<v1::WatchJobResponse> {
         *message->mutable_job(),
         JobToProto(pending_->value, runtime_.context().coordinator.LatestMetrics(job.id)));
     revision_ = job.revision;
-    step_ = message->job().step();
+    shown_ = MovingOf(pending_->value);
     sent_ = runtime_.context().clock.Elapsed();
     last_ = IsFinal(job.state);
     pending_.reset();
@@ -61,9 +77,9 @@ class WatchStream final : public OutStream<v1::WatchJobResponse> {
     if (!is_new) {
       last_ = IsFinal(view.value.job->state);  // seen before it was asked for
       if (runtime_.context().clock.Elapsed() - sent_ < kStepPeriod) return OkStatus();
-      const int64_t step = view.value.step;
-      if (step_ < 0) step_ = step;  // known to who gave after_revision
-      if (step == step_) return OkStatus();
+      const Moving moving = MovingOf(view.value);
+      if (!shown_.has_value()) shown_ = moving;  // known to who gave after_revision
+      if (moving == shown_) return OkStatus();
     }
     last_ = false;
     pending_ = std::move(view);
@@ -72,7 +88,7 @@ class WatchStream final : public OutStream<v1::WatchJobResponse> {
 
   const JobId job_;
   int64_t revision_;
-  int64_t step_ = -1;
+  std::optional<Moving> shown_;
   absl::Duration sent_ = -absl::InfiniteDuration();
   std::optional<Answer<JobView>> pending_;
   bool waiting_ = false;

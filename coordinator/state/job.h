@@ -91,6 +91,7 @@ struct PreparedFile {
 struct RankLive {
   std::string process;  // spawning | running | silent | exited; empty: never reported
   std::string phase;
+  std::string doing;  // how far inside the phase, in words; may be empty
   int64_t step = 0;
   int64_t beat = 0;
   absl::Duration beat_age;  // measured by its worker

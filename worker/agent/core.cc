@@ -249,6 +249,7 @@ v1::RankReport Core::ReportOf(const RankKey& key, const Rank& rank, absl::Durati
   if (!rank.linked) return report;
   const link::RankStatus& status = rank.status;
   report.set_phase(std::string(link::PhaseName(status.phase)));
+  report.set_doing(Utf8(status.doing));
   report.set_step(status.step);
   report.set_beat(status.beat);
   report.set_waiting_for_coordinator(status.waiting_for_coordinator);

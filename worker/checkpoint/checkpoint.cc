@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <functional>
 #include <set>
 #include <system_error>
 
@@ -10,6 +11,7 @@
 #include "common/files.h"
 #include "worker/checkpoint/hashed_file.h"
 #include "worker/checkpoint/model_source.h"
+#include "worker/checkpoint/read_weights.h"
 #include "worker/checkpoint/safetensors.h"
 #include "worker/checkpoint/safetensors_writer.h"
 
@@ -175,7 +177,7 @@ StatusOr<WrittenCheckpoint> WriteInto(const std::filesystem::path& folder,
 template <class ValuesOf>
 Status Fill(const SafetensorsFile& file, std::string_view file_name, const std::string& prefix,
             std::span<const ParameterView> parameters, ValuesOf values_of,
-            std::set<std::string>* used) {
+            std::set<std::string>* used, const std::function<Status(const TensorEntry&)>& tell) {
   for (const ParameterView& view : parameters) {
     float* values = values_of(view);
     if (values == nullptr) continue;
@@ -188,6 +190,7 @@ Status Fill(const SafetensorsFile& file, std::string_view file_name, const std::
     RETURN_IF_ERROR(
         file.ReadFloats(*tensor, 0, std::span(values, static_cast<size_t>(view.count))));
     used->insert(name);
+    RETURN_IF_ERROR(tell(*tensor));
   }
   return OkStatus();
 }
@@ -198,6 +201,18 @@ Status RefuseExtra(const SafetensorsFile& file, std::string_view file_name,
     if (!used.contains(tensor.name))
       return InvalidArgument("{} has a tensor {:?} that the model has not", file_name, tensor.name);
   return OkStatus();
+}
+
+// Tells `progress` of a file's tensors, one after the other.
+std::function<Status(const TensorEntry&)> Counted(const SafetensorsFile& file,
+                                                  const ReadProgress& progress) {
+  if (!progress) return [](const TensorEntry&) { return OkStatus(); };
+  int64_t total = 0;
+  for (const TensorEntry& tensor : file.tensors()) total += tensor.bytes;
+  return [progress, total, done = int64_t{0}](const TensorEntry& tensor) mutable {
+    done += tensor.bytes;
+    return progress("reading the optimiser's state", done, total);
+  };
 }
 
 float* MasterOf(const ParameterView& view) { return view.master; }
@@ -230,30 +245,27 @@ StatusOr<WrittenCheckpoint> WriteCheckpoint(const std::filesystem::path& folder,
   return written;
 }
 
-Status ReadWeights(const std::filesystem::path& model, std::span<const ParameterView> parameters) {
+Status ReadWeights(const std::filesystem::path& model, std::span<const ParameterView> parameters,
+                   int threads, const ReadProgress& progress) {
   ASSIGN_OR_RETURN(const ModelSource source, ModelSource::Open(model));
-  std::vector<NamedShape> wanted;
-  for (const ParameterView& view : parameters) wanted.push_back({view.name, view.shape});
-  RETURN_IF_ERROR(source.MatchTensors(wanted));
-  for (const ParameterView& view : parameters)
-    RETURN_IF_ERROR(source.ReadFloats(*source.Find(view.name), 0,
-                                      std::span(view.master, static_cast<size_t>(view.count))));
-  return OkStatus();
+  return ReadWeightsOf(source, parameters, threads, progress);
 }
 
 StatusOr<TrainingState> ReadCheckpoint(const std::filesystem::path& folder,
                                        std::string_view manifest_digest, std::string_view engine,
-                                       std::span<const ParameterView> parameters) {
+                                       std::span<const ParameterView> parameters,
+                                       const ReadProgress& progress) {
   RETURN_IF_ERROR(CheckBlobKey(engine));
-  RETURN_IF_ERROR(VerifyCheckpoint(folder, manifest_digest).status());
-  RETURN_IF_ERROR(ReadWeights(folder, parameters));
+  RETURN_IF_ERROR(VerifyCheckpoint(folder, manifest_digest, progress).status());
+  RETURN_IF_ERROR(ReadWeights(folder, parameters, /*threads=*/1, progress));
   const std::filesystem::path path = folder / OptimizerPath(engine);
   ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(path));
   std::set<std::string> used;
+  const auto tell = Counted(file, progress);
   if (HasTensorOf(file, "master."))
-    RETURN_IF_ERROR(Fill(file, path.string(), "master.", parameters, MasterOf, &used));
-  RETURN_IF_ERROR(Fill(file, path.string(), "moment1.", parameters, Moment1Of, &used));
-  RETURN_IF_ERROR(Fill(file, path.string(), "moment2.", parameters, Moment2Of, &used));
+    RETURN_IF_ERROR(Fill(file, path.string(), "master.", parameters, MasterOf, &used, tell));
+  RETURN_IF_ERROR(Fill(file, path.string(), "moment1.", parameters, Moment1Of, &used, tell));
+  RETURN_IF_ERROR(Fill(file, path.string(), "moment2.", parameters, Moment2Of, &used, tell));
   RETURN_IF_ERROR(RefuseExtra(file, path.string(), used));
   ASSIGN_OR_RETURN(const std::string text, ReadFile(folder / kStatePath));
   StatusOr<TrainingState> state = ParseState(text, std::string(engine));

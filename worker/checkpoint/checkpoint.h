@@ -64,10 +64,12 @@ StatusOr<WrittenCheckpoint> WriteCheckpoint(const std::filesystem::path& folder,
 // nothing useful after an error.
 StatusOr<TrainingState> ReadCheckpoint(const std::filesystem::path& folder,
                                        std::string_view manifest_digest, std::string_view engine,
-                                       std::span<const ParameterView> parameters);
+                                       std::span<const ParameterView> parameters,
+                                       const ReadProgress& progress = {});
 
 // Fills masters alone from any model that ModelSource opens, with the same naming of tensors that
 // do not fit. Tensors of heads that our models do not have are passed over. Needs no manifest.
-Status ReadWeights(const std::filesystem::path& model, std::span<const ParameterView> parameters);
+Status ReadWeights(const std::filesystem::path& model, std::span<const ParameterView> parameters,
+                   int threads = 1, const ReadProgress& progress = {});
 
 }  // namespace trainyard::worker

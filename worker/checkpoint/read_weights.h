@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "common/checkpoint_manifest.h"
 #include "common/status.h"
 #include "worker/checkpoint/model_source.h"
 #include "worker/checkpoint/parameter_view.h"
@@ -12,6 +13,6 @@ namespace trainyard::worker {
 // Fills every `master`, whose values are those of one thread to the bit. Errors as ReadWeights
 // (checkpoint.h); of several the first tensor's.
 Status ReadWeightsOf(const ModelSource& source, std::span<const ParameterView> parameters,
-                     int threads);
+                     int threads, const ReadProgress& progress = {});
 
 }  // namespace trainyard::worker

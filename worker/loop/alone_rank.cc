@@ -56,6 +56,8 @@ bool AloneRank::Pause(absl::Duration pause) {
 
 void AloneRank::SetPhase(link::Phase phase) { spdlog::debug("phase={}", link::PhaseName(phase)); }
 
+void AloneRank::Doing(const std::string& what) { spdlog::debug("doing={}", what); }
+
 void AloneRank::ReportListenAddress(const std::string& address) {
   absl::MutexLock lock(&mu_);
   directive_.peers = {address};

@@ -41,6 +41,7 @@ class AloneRank final : public RankLink {
   bool agent_gone() const override { return false; }
 
   void SetPhase(link::Phase phase) override;
+  void Doing(const std::string& what) override;
   void Beat(int64_t, int64_t) override {}
   void StepTook(absl::Duration) override {}
   void ReportListenAddress(const std::string& address) override;

@@ -9,6 +9,7 @@
 
 #include "common/files.h"
 #include "worker/loop/outcome.h"
+#include "worker/loop/reading.h"
 
 namespace trainyard::worker {
 namespace {
@@ -123,8 +124,8 @@ StatusOr<TrainingState> LoadCheckpoint(const RankContext& context, const link::R
                                        const TrainingState& expected) {
   ASSIGN_OR_RETURN(const std::filesystem::path folder, FolderOf(context, from.key));
   ASSIGN_OR_RETURN(const std::vector<ParameterView> parameters, engine.Parameters());
-  StatusOr<TrainingState> state =
-      ReadCheckpoint(folder, from.manifest_digest, engine_name, parameters);
+  StatusOr<TrainingState> state = ReadCheckpoint(folder, from.manifest_digest, engine_name,
+                                                 parameters, TellReading(*context.link));
   if (!state.ok()) {
     const Status error = Annotate(state.status(), "checkpoint " + from.key);
     const bool damaged =

@@ -8,6 +8,7 @@
 #include "common/model/config_keys.h"
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/loop/precision.h"
+#include "worker/loop/reading.h"
 
 namespace trainyard::worker {
 
@@ -115,7 +116,8 @@ StatusOr<JobEngine> CreateJobEngine(const RankContext& context, const StartingMo
   // A checkpoint that the job resumes from has all that is read here.
   if (model.has_weights() && !context.link->directive().resume.has_value()) {
     ASSIGN_OR_RETURN(const std::vector<ParameterView> parameters, made.engine->Parameters());
-    const Status read = ReadWeights(model.path, parameters);
+    const Status read =
+        ReadWeights(model.path, parameters, options.threads, TellReading(*context.link));
     if (!read.ok()) return WithField(Annotate(read, "model.from"), "model.from");
     RETURN_IF_ERROR(made.engine->WeightsChanged());
   }

@@ -62,7 +62,7 @@ StatusOr<Choice> Measured(const RankContext& context, const StartingModel& model
   // The loop itself will say what is wrong with the model.
   if (!question.ok()) return without(question.status());
   const auto go_on = [&] {
-    context.link->Beat(0, 0);
+    context.link->Doing("measuring in which precision this host is faster");
     return context.link->stop() != link::StopMode::kNow;
   };
   const StatusOr<plan::Paces> paces = plan::FindPaces(

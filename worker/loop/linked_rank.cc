@@ -93,13 +93,26 @@ bool LinkedRank::Pause(absl::Duration pause) {
 }
 
 void LinkedRank::SetPhase(link::Phase phase) {
-  Say([&](link::RankStatus& status) { status.phase = phase; });
+  Say([&](link::RankStatus& status) {
+    status.phase = phase;
+    status.doing.clear();
+  });
 }
 
 void LinkedRank::Beat(int64_t step, int64_t collective_sequence) {
   absl::MutexLock lock(&mu_);
   status_.step = step;
   status_.collective_sequence = collective_sequence;
+  BeatLocked();
+}
+
+void LinkedRank::Doing(const std::string& what) {
+  absl::MutexLock lock(&mu_);
+  status_.doing = what;
+  BeatLocked();
+}
+
+void LinkedRank::BeatLocked() {
   ++status_.beat;
   unsaid_ = true;
   if (clock_->Elapsed() - said_ >= kBeatsApart) SayLocked();
@@ -161,6 +174,7 @@ void LinkedRank::Event(std::string_view type, const std::string& message) {
 link::RankStatus LinkedRank::End(const link::Outcome& outcome) {
   absl::MutexLock lock(&mu_);
   status_.phase = link::Phase::kFinishing;
+  status_.doing.clear();
   status_.outcome = outcome;
   SayLocked();
   return status_;

@@ -29,6 +29,7 @@ class LinkedRank final : public RankLink {
   bool agent_gone() const override;
 
   void SetPhase(link::Phase phase) override;
+  void Doing(const std::string& what) override;
   void Beat(int64_t step, int64_t collective_sequence) override;
   void StepTook(absl::Duration time) override;
   void ReportListenAddress(const std::string& address) override;
@@ -50,6 +51,7 @@ class LinkedRank final : public RankLink {
   template <class Change>
   void Say(const Change& change);
   void SayLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void BeatLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   link::LinkServer* const server_;
   const Clock* const clock_;

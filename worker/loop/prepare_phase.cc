@@ -120,6 +120,23 @@ void SayVocabulary(const PrepareSpec& spec) {
         reached, spec.vocab_size, reached);
 }
 
+int64_t FileBytes(const std::vector<DataSource>& sources) {
+  int64_t bytes = 0;
+  for (const DataSource& source : sources)
+    for (const BlobRef& file : source.files) bytes += file.size_bytes;
+  return bytes;
+}
+
+// "tokenizing train, 12.3 MB of text; the files have 41.0 MB".
+std::string SayProgress(const PrepareProgress& progress, const DataSpec& data) {
+  const bool learns = progress.phase == "tokenizer";
+  const int64_t of = FileBytes(progress.phase == "validation" ? data.validation : data.train);
+  return fmt::format("{}, {:.1f} MB of text; the files have {:.1f} MB",
+                     learns ? "reading text for the tokenizer" : "tokenizing " + progress.phase,
+                     static_cast<double>(progress.source_bytes) / 1e6,
+                     static_cast<double>(of) / 1e6);
+}
+
 // Makes the files in a scratch folder and puts them into the BlobStore.
 Status Make(const RankContext& context, const StartingModel& model, const std::string& key) {
   PrepareSpec spec;
@@ -135,7 +152,7 @@ Status Make(const RankContext& context, const StartingModel& model, const std::s
   spec.folder = context.work_dir / "prepare";
   spec.shard_tokens = kShardTokens;
   spec.on_progress = [&](const PrepareProgress& progress) -> Status {
-    context.link->Beat(0, 0);
+    context.link->Doing(SayProgress(progress, context.spec.data));
     spdlog::info("preparing={} documents={} megabytes={:.1f}", progress.phase, progress.documents,
                  static_cast<double>(progress.source_bytes) / 1e6);
     if (context.link->stop() != link::StopMode::kNone) return StopRequested("the data is prepared");

@@ -40,6 +40,9 @@ class RankLink {
   virtual bool agent_gone() const = 0;
 
   virtual void SetPhase(link::Phase phase) = 0;
+  // How far a long piece of work inside the phase is, in words that stand until the next phase:
+  // "reading weights, 120 of 538 MB". Beats too.
+  virtual void Doing(const std::string& what) = 0;
   // One micro-batch, or as much work again, is done: the rank lives. `step`: steps done;
   // `collective_sequence`: calls begun.
   virtual void Beat(int64_t step, int64_t collective_sequence) = 0;

@@ -34,7 +34,7 @@ Status LinkFiles(const RankContext& context, const std::vector<BlobRef>& files,
     ASSIGN_OR_RETURN(const fs::path path, context.dataset_path(file));
     fs::create_symlink(fs::absolute(path), folder / file.name, error);
     if (error) return WithErrno(error, folder / file.name);
-    context.link->Beat(0, 0);
+    context.link->Doing("finding the files of the model");
     if (context.link->stop() == link::StopMode::kNow) return StopRequested("the model is there");
   }
   return OkStatus();

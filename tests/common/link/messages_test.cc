@@ -16,6 +16,7 @@ RankStatus FullStatus() {
                     .attempt = 3,
                     .rank = 1,
                     .phase = Phase::kEvaluating,
+                    .doing = "reading weights, 120 of 538 MB",
                     .step = 400,
                     .beat = int64_t{1} << 40,
                     .waiting_for_coordinator = true,

@@ -98,6 +98,27 @@ TEST_F(StreamsTest, WatchBeginsWithASnapshotTellsChangesAndEndsWithTheJob) {
   EXPECT_OK(FromGrpc(ended->Finish()));
 }
 
+TEST_F(StreamsTest, AWatchTellsHowFarARankIsInAPhaseThatTakesLong) {
+  FakeWorker worker(*workers_, AsWorker(), "worker-0");
+  worker.WaitForRanks(1);
+  const auto context = AsAdmin();
+  v1::WatchJobRequest request;
+  request.set_name(job_.name());
+  const auto stream = jobs_->WatchJob(context.get(), request);
+  for (const char* doing : {"reading weights, 120 of 538 MB", "reading weights, 310 of 538 MB"}) {
+    worker.report.mutable_ranks(0)->set_phase("loading");
+    worker.report.mutable_ranks(0)->set_doing(doing);
+    ASSERT_TRUE(worker.Report());
+    v1::WatchJobResponse response;
+    do {
+      ASSERT_TRUE(stream->Read(&response));
+      ASSERT_EQ(response.job().attempts_size(), 1);
+    } while (response.job().attempts(0).ranks(0).doing() != doing);
+    EXPECT_EQ(response.job().attempts(0).ranks(0).phase(), "loading");
+  }
+  context->TryCancel();
+}
+
 TEST_F(StreamsTest, AWatchThatIsDroppedLeavesNothingBehind) {
   for (int i = 0; i < 20; ++i) {
     const auto context = AsAdmin();

@@ -104,6 +104,17 @@ TEST_F(CoreTest, TheBeatsAgeIsMeasuredHere) {
   EXPECT_DOUBLE_EQ(core_.Report(Seconds(30)).ranks(0).beat_age_seconds(), 0);
 }
 
+TEST_F(CoreTest, AReportSaysHowFarARankIsInsideItsPhase) {
+  core_.OnDesired(Wanting(Key()), Seconds(1));
+  core_.OnStarted(Key(), 1, Seconds(10));
+  link::RankStatus loading = StatusOfRank(Key(), 3);
+  loading.phase = link::Phase::kLoading;
+  loading.doing = "reading weights, 120 of 538 MB";
+  core_.OnStatus(Key(), loading, Seconds(11));
+  EXPECT_EQ(core_.Report(Seconds(11)).ranks(0).phase(), "loading");
+  EXPECT_EQ(core_.Report(Seconds(11)).ranks(0).doing(), loading.doing);
+}
+
 TEST_F(CoreTest, ARankThatSaysNothingForFiveSecondsIsSilent) {
   core_.OnDesired(Wanting(Key()), Seconds(1));
   core_.OnStarted(Key(), 1, Seconds(10));

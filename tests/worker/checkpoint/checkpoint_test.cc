@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <fstream>
 #include <functional>
+#include <map>
 
 #include "common/files.h"
 #include "common/rng.h"
@@ -177,6 +178,36 @@ TEST_F(CheckpointTest, ReadsWeightsAloneAndRoundedWhenTheyAreBfloat16) {
     EXPECT_EQ(other.tensors[0].master[i],
               FloatFromBfloat16(Bfloat16FromFloat(model.tensors[0].master[i])));
   EXPECT_EQ(other.tensors[0].moment1, moments);
+}
+
+TEST_F(CheckpointTest, TellsHowFarItsReadingIsAndEndsWhereToldTo) {
+  Model model(1), other(2);
+  ASSERT_OK_AND_ASSIGN(const auto written, WriteCheckpoint(folder_, Contents(model)));
+  std::vector<std::string> order;
+  std::map<std::string, int64_t> done, total;
+  const auto read = [&](const ReadProgress& progress) {
+    return ReadCheckpoint(folder_, written.manifest_digest, "policy", other.Views(), progress)
+        .status();
+  };
+  ASSERT_OK(read([&](std::string_view what, int64_t done_bytes, int64_t total_bytes) {
+    const std::string name(what);
+    if (!done.contains(name)) order.push_back(name);
+    EXPECT_GT(done_bytes, done[name]);
+    done[name] = done_bytes;
+    total[name] = total_bytes;
+    return OkStatus();
+  }));
+  EXPECT_EQ(order, (std::vector<std::string>{"checking the checkpoint", "reading weights",
+                                             "reading the optimiser's state"}));
+  EXPECT_EQ(done, total);
+  EXPECT_EQ(total["checking the checkpoint"], written.total_bytes);
+  for (const std::string& stage : order) {
+    EXPECT_THAT(read([&](std::string_view what, int64_t, int64_t) {
+                  return what == stage ? Cancelled("enough") : OkStatus();
+                }),
+                StatusIs(StatusCode::kCancelled, HasSubstr("enough")))
+        << stage;
+  }
 }
 
 TEST_F(CheckpointTest, NamesTheTensorThatDoesNotFit) {

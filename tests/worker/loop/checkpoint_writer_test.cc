@@ -136,6 +136,7 @@ class HeardRank final : public RankLink {
   void SetPhase(Phase phase) override {
     Hear([&](Heard& heard) { heard.phase = phase; });
   }
+  void Doing(const std::string&) override {}
   void Beat(int64_t step, int64_t) override {
     Hear([&](Heard& heard) {
       heard.step = step;
