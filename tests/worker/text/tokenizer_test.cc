@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "common/files.h"
 #include "common/rng.h"
@@ -38,6 +39,45 @@ TEST(Tokenizer, LoadsWhatItSavedAndKeepsItsBytes) {
   EXPECT_EQ(loaded.json(), tokenizer.json());
   EXPECT_EQ(loaded.vocab_size(), 270);
   EXPECT_EQ(*loaded.Encode(kText), *tokenizer.Encode(kText));
+}
+
+// Merges as pairs are read here, merges as "a b" by the crate: two readers of one model.
+TEST(Tokenizer, ReadsABpeModelAsTheCrateDoes) {
+  const nlohmann::json trained = nlohmann::json::parse(Trained().json());
+  for (const char* options : {
+           R"({})",
+           R"({"unk_token": "a", "fuse_unk": true})",
+           R"({"unk_token": "a", "fuse_unk": false})",
+           R"({"byte_fallback": true})",
+           R"({"ignore_merges": true})",
+           R"({"end_of_word_suffix": "t"})",
+           R"({"continuing_subword_prefix": ""})",
+           R"({"dropout": null})",
+       }) {
+    nlohmann::json pairs = trained;
+    pairs["model"].update(nlohmann::json::parse(options));
+    nlohmann::json lines = pairs;
+    for (nlohmann::json& merge : lines["model"]["merges"])
+      merge = merge[0].get<std::string>() + " " + merge[1].get<std::string>();
+    ASSERT_OK_AND_ASSIGN(const Tokenizer ours, Tokenizer::Load(pairs.dump()));
+    ASSERT_OK_AND_ASSIGN(const Tokenizer theirs, Tokenizer::Load(lines.dump()));
+    EXPECT_EQ(ours.vocab_size(), theirs.vocab_size()) << options;
+    EXPECT_EQ(*ours.TokenSizes(), *theirs.TokenSizes()) << options;
+    for (const std::string text : {"the cat sat", "Quebec 東京 q\x01", "a<|endoftext|>b", ""})
+      for (const bool parse_special : {false, true})
+        EXPECT_EQ(*ours.Encode(text, {.parse_special_tokens = parse_special}),
+                  *theirs.Encode(text, {.parse_special_tokens = parse_special}))
+            << options << text;
+  }
+}
+
+TEST(Tokenizer, ASizeIsOneMoreThanTheLargestIdAlsoWhereIdsAreMissing) {
+  nlohmann::json json = nlohmann::json::parse(Trained().json());
+  const int64_t dense = Trained().vocab_size();
+  json["model"]["vocab"]["far away"] = dense + 40;
+  ASSERT_OK_AND_ASSIGN(const Tokenizer holes, Tokenizer::Load(json.dump()));
+  EXPECT_EQ(holes.vocab_size(), dense + 41);
+  EXPECT_EQ(holes.TokenSizes()->at(static_cast<size_t>(dense)), 0u);
 }
 
 TEST(Tokenizer, TakesASpelledOutSpecialTokenForTextUnlessAsked) {

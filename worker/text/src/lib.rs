@@ -7,6 +7,7 @@ mod chat_abi;
 mod generation;
 mod handle;
 mod jinja;
+mod load;
 mod moment;
 mod panics;
 mod stream;

@@ -2,9 +2,10 @@
 
 use crate::abi::{array, free, guard, internal, invalid, quiet, texts, Bytes, Code, Owned, Slice};
 use crate::handle::{check_ids, Handle};
+use crate::load::tokenizer_of;
 use crate::stream::Stream;
 use std::ptr::null_mut;
-use tokenizers::{Encoding, Tokenizer};
+use tokenizers::Encoding;
 
 const ADD_SPECIAL: u32 = 1;
 const PARSE_SPECIAL: u32 = 2;
@@ -17,7 +18,7 @@ pub unsafe extern "C" fn ty_tokenizer_load(
     error: *mut Bytes,
 ) -> Code {
     let body = || unsafe {
-        let tokenizer = Tokenizer::from_bytes(json.text()?)
+        let tokenizer = tokenizer_of(json.text()?)
             .map_err(|e| invalid(format!("this is not a Hugging Face tokenizer.json: {e}")))?;
         out.write(Box::into_raw(Handle::new(tokenizer)?));
         Ok(())
