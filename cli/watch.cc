@@ -194,20 +194,22 @@ std::vector<std::string> Screen(const Model::Snapshot& now) {
                                           : std::string("none yet")));
   if (job.attempts_size() > 0)
     for (const v1::Rank& rank : job.attempts(job.attempts_size() - 1).ranks())
-      lines.push_back(fmt::format("  rank {}  {:<10} slot {}  {:<10} step {}", rank.rank(),
-                                  rank.worker(), rank.slot(), PhaseOf(rank), rank.step()));
+      lines.push_back(fmt::format("  rank {}  {:<10} slot {}  step {:<6} {}", rank.rank(),
+                                  rank.worker(), rank.slot(), rank.step(), PhaseOf(rank)));
   return lines;
 }
 
-// Draws over the lines it drew last time.
+// Draws over the lines it drew last time. The terminal cuts what is wider than it: a line that went
+// on in the next row would be drawn over in part.
 class LiveTable {
  public:
   void Draw(const std::vector<std::string>& lines) {
-    std::string out;
+    std::string out = "\x1b[?7l";
     if (drawn_ > 0) out += fmt::format("\x1b[{}A", drawn_);
     for (const std::string& line : lines) out += "\r\x1b[2K" + line + "\n";
     for (size_t i = lines.size(); i < drawn_; ++i) out += "\r\x1b[2K\n";
     drawn_ = std::max(drawn_, lines.size());
+    out += "\x1b[?7h";
     std::fwrite(out.data(), 1, out.size(), stdout);
     std::fflush(stdout);
   }
